@@ -1,0 +1,56 @@
+"""What the commands share."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+import torch
+from spacy import util
+from spacy.cli._util import import_code, parse_config_overrides, setup_gpu
+from thinc.api import Config
+from wasabi import msg
+
+CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Print errors of the user's making as one sentence, and exit with code 1."""
+    try:
+        yield
+    except ValueError as error:
+        # Validation errors of configs are ValueErrors with a text of their own.
+        msg.fail("This did not work", str(error).strip(), exits=1)
+
+
+def prepare(
+    use_gpu: int, code_path: Optional[Path], verbose: bool, threads: int = 0
+) -> None:
+    """Set up logging, imports and the device of a command's own process."""
+    util.logger.setLevel("DEBUG" if verbose else "INFO")
+    import_code(code_path)
+    setup_gpu(use_gpu)
+    if threads:
+        torch.set_num_threads(threads)
+    # This process is ours: on CPUs without AMX it selects faster kernels of full
+    # precision, on others bfloat16 passes.
+    torch.set_float32_matmul_precision("medium")
+
+
+def load_config(path: Path, extra_args: List[str]) -> Config:
+    """Read a config with the overrides given on the command line.
+
+    path (Path): The config, or `-` for standard input.
+    extra_args (List[str]): Arguments such as `--lm.max_steps 10`.
+    RETURNS (Config): The config, not interpolated.
+    """
+    if str(path) != "-" and not path.exists():
+        raise ValueError(f"There is no config file {path}. Correct the path.")
+    overrides = parse_config_overrides(extra_args)
+    return util.load_config(path, overrides=overrides, interpolate=False)
+
+
+def show_progress() -> bool:
+    """Whether progress bars make sense where the output goes."""
+    return sys.stderr.isatty()

@@ -1,0 +1,1 @@
+"""Thinc layers around the modules, and the architectures that configs name."""

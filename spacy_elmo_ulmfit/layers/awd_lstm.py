@@ -1,0 +1,160 @@
+"""AWD-LSTM as a thinc model: documents in, embedding and top layer of every token out."""
+
+from dataclasses import asdict
+from typing import Any, Callable, Dict, List, Literal, Sequence, Tuple, cast
+
+import numpy
+import torch
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Model, torch2xp, xp2torch
+from thinc.types import Floats3d
+from torch import Tensor
+
+from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
+from ..text import LMTokens, Vocabulary, lm_tokens
+from ..text.token_rules import PADDING
+from .shim import LanguageModelShim
+from .types import DocLayers, LanguageModelT
+
+ENCODER_DROPOUTS = (
+    "input_dropout",
+    "hidden_dropout",
+    "output_dropout",
+    "embedding_dropout",
+    "weight_dropout",
+)
+
+
+@registry.architectures("spacy-elmo-ulmfit.AWDLSTM.v1")
+def build_awd_lstm_model(
+    embedding_dim: int = 400,
+    hidden_dim: int = 1152,
+    n_layers: int = 3,
+    input_dropout: float = 0.25,
+    hidden_dropout: float = 0.15,
+    output_dropout: float = 0.1,
+    embedding_dropout: float = 0.02,
+    weight_dropout: float = 0.2,
+    bptt: int = 70,
+    batch_size: int = 64,
+    storage: Literal["float32", "float16"] = "float32",
+) -> LanguageModelT:
+    """Build an AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182).
+
+    Sizes and dropouts are by default those of ULMFiT's published models.
+
+    embedding_dim (int): Width of embeddings, and of the last layer's output.
+    hidden_dim (int): Width of the layers between.
+    n_layers (int): Number of LSTM layers.
+    input_dropout (float): Locked dropout of the embedded input.
+    hidden_dropout (float): Locked dropout between layers.
+    output_dropout (float): Locked dropout of the last layer's output.
+    embedding_dropout (float): Dropout of whole words.
+    weight_dropout (float): Dropout of the hidden-to-hidden matrices.
+    bptt (int): Length of the windows a document is read in.
+    batch_size (int): Documents computed at a time in prediction.
+    storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
+    RETURNS (Model[List[Doc], List[Floats3d]]): For each document
+        `(2, n_tokens, embedding_dim)`: embeddings and top layer.
+    """
+    settings = encoder_settings(
+        embedding_dim=embedding_dim,
+        hidden_dim=hidden_dim,
+        n_layers=n_layers,
+        input_dropout=input_dropout,
+        hidden_dropout=hidden_dropout,
+        output_dropout=output_dropout,
+        embedding_dropout=embedding_dropout,
+        weight_dropout=weight_dropout,
+        decoder=True,
+    )
+    shim = LanguageModelShim(
+        kind=AWDLSTM.kind, settings=settings, runtime=ENCODER_DROPOUTS, storage=storage
+    )
+    return Model(
+        "awd_lstm",
+        forward,
+        dims={"nO": embedding_dim},
+        attrs={"n_outputs": 2, "bptt": bptt, "batch_size": batch_size},
+        shims=[shim],
+    )
+
+
+def encoder_settings(**values: Any) -> Dict[str, Any]:
+    """Return an AWD-LSTM's settings without the vocabulary's size."""
+    settings = asdict(AWDLSTMConfig(n_words=0, **values))
+    del settings["n_words"]
+    return settings
+
+
+def word_ids(
+    documents: Sequence[LMTokens], vocabulary: Vocabulary, device: torch.device
+) -> Tuple[Tensor, List[int]]:
+    """Number the words of documents.
+
+    documents (Sequence[LMTokens]): The documents.
+    vocabulary (Vocabulary): The words and their ids.
+    device (torch.device): Where the result goes.
+    RETURNS (Tuple[Tensor, List[int]]): Ids padded on the right,
+        `(n_docs, longest)`, and the number of words of each document.
+    """
+    lengths = [len(document.words) for document in documents]
+    padding = vocabulary.id(PADDING)
+    ids = numpy.full((len(documents), max(lengths)), padding, dtype=numpy.int64)
+    for row, document in zip(ids, documents):
+        row[: len(document.words)] = vocabulary.ids(document.words)
+    return torch.from_numpy(ids).to(device), lengths
+
+
+def forward(
+    model: LanguageModelT, docs: List[Doc], is_train: bool
+) -> Tuple[DocLayers, Callable[[DocLayers], List[Doc]]]:
+    """Compute embeddings and top layer; white space tokens get rows of zeros."""
+    shim = cast(LanguageModelShim, model.shims[0])
+    module, vocabulary = cast(AWDLSTM, shim.module), shim.vocabulary
+    module.train(is_train)
+    width = model.get_dim("nO")
+    outputs: DocLayers = [
+        cast(Floats3d, model.ops.alloc3f(2, len(doc), width)) for doc in docs
+    ]
+    size = len(docs) if is_train else model.attrs["batch_size"]
+    documents = [lm_tokens(doc) for doc in docs]
+    order = sorted(range(len(docs)), key=lambda i: -len(documents[i].words))
+    computed = []
+    with torch.set_grad_enabled(is_train):
+        for start in range(0, len(order), max(1, size)):
+            numbers = order[start : start + size]
+            tokens = [documents[i] for i in numbers]
+            ids, lengths = word_ids(
+                tokens, cast(Vocabulary, vocabulary), shim.device
+            )
+            layers = module.read(ids, lengths, model.attrs["bptt"])
+            for row, (number, document) in enumerate(zip(numbers, tokens)):
+                places = last_positions(document)
+                rows = torch2xp(layers[:, row, list(places.values())].detach())
+                outputs[number][:, list(places)] = rows
+                if is_train:
+                    computed.append((number, places, layers, row))
+
+    def backprop(d_outputs: DocLayers) -> List[Doc]:
+        gradients: Dict[int, Tuple[Tensor, Tensor]] = {}
+        for number, places, layers, row in computed:
+            _, gradient = gradients.setdefault(
+                id(layers), (layers, torch.zeros_like(layers))
+            )
+            d_rows = xp2torch(d_outputs[number][:, list(places)])
+            gradient[:, row, list(places.values())] = d_rows.to(gradient.device)
+        for layers, gradient in gradients.values():
+            layers.backward(gradient)
+        return docs
+
+    return outputs, backprop
+
+
+def last_positions(document: LMTokens) -> Dict[int, int]:
+    """Map each token of the `Doc` to the last of its language model tokens.
+
+    That is where the model has read the whole token.
+    """
+    return {owner: i for i, owner in enumerate(document.owners) if owner >= 0}

@@ -1,0 +1,40 @@
+"""Put two `tok2vec` side by side: `[x; ELMo]`."""
+
+from typing import Any, List, Optional, cast
+
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Maxout, Model, chain, concatenate, with_array
+from thinc.types import Floats2d
+
+from .types import Tok2VecT
+
+
+@registry.architectures("spacy-elmo-ulmfit.Concat.v1")
+def build_concat(
+    left: Model[Any, List[Floats2d]],
+    right: Model[Any, List[Floats2d]],
+    width: Optional[int] = None,
+    dropout: float = 0.0,
+) -> Tok2VecT:
+    """Concatenate the vectors of two layers, token by token.
+
+    left (Model[List[Doc], List[Floats2d]]): For example an embedding layer.
+    right (Model[List[Doc], List[Floats2d]]): For example an `ElmoListener`.
+    width (Optional[int]): Project to this width with a maxout layer and layer
+        norm, which encoders such as `spacy.MaxoutWindowEncoder.v2` need; `null`
+        leaves the vectors side by side.
+    dropout (float): Dropout of the projection.
+    RETURNS (Model[List[Doc], List[Floats2d]]): `(n_tokens, width)` for each document.
+    """
+    joined = concatenate(left, right)
+    total = left.get_dim("nO") + right.get_dim("nO")
+    if width is None:
+        joined.set_dim("nO", total)
+        return cast(Model[List[Doc], List[Floats2d]], joined)
+    projection = with_array(
+        Maxout(width, total, nP=3, normalize=True, dropout=dropout)
+    )
+    projected = chain(joined, projection)
+    projected.set_dim("nO", width)
+    return cast(Model[List[Doc], List[Floats2d]], projected)

@@ -1,0 +1,92 @@
+"""A language model's layers on a `Doc`: where they are kept and how users read them."""
+
+from typing import List, Optional, Sequence, Tuple
+
+import numpy
+from numpy.typing import NDArray
+from spacy.tokens import Doc
+
+_KEY = "spacy_elmo_ulmfit"
+
+
+class LMLayers:
+    """All layers of a document's tokens, as `doc._.elmo` and `doc._.awd_lstm` give them.
+
+    layers (NDArray): One row per token, zeros for white space.
+        *Shape:* `(n_layers, n_tokens, width)`, float32
+    """
+
+    def __init__(self, layers: NDArray[numpy.float32]) -> None:
+        self.layers = layers
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return self.layers.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Width of a layer."""
+        return self.layers.shape[2]
+
+    def layer(self, i: int) -> NDArray[numpy.float32]:
+        """Return one layer, 0 being the token layer. *Shape:* `(n_tokens, width)`"""
+        return self.layers[i]
+
+    def mix(
+        self, weights: Sequence[float], gamma: float = 1.0
+    ) -> NDArray[numpy.float32]:
+        """Return a weighted sum of the layers.
+
+        weights (Sequence[float]): Each layer's share, used as it is.
+        gamma (float): Scale of the sum.
+        RETURNS (NDArray): *Shape:* `(n_tokens, width)`
+        """
+        if len(weights) != self.n_layers:
+            raise ValueError(
+                f"mix needs one weight per layer: got {len(weights)} for "
+                f"{self.n_layers} layers."
+            )
+        shares = numpy.asarray(weights, dtype=numpy.float32)
+        return numpy.einsum("l,lnw->nw", gamma * shares, self.layers)
+
+
+def set_doc_layers(
+    doc: Doc, attribute: str, name: str, layers: NDArray[numpy.float32]
+) -> None:
+    """Keep a component's layers on a document.
+
+    Plain arrays in `user_data` travel through `to_bytes`, `DocBin` and processes.
+
+    doc (Doc): The document.
+    attribute (str): The extension attribute that shows them, such as `"elmo"`.
+    name (str): The component's name: two encoders keep their layers apart.
+    layers (NDArray): *Shape:* `(n_layers, n_tokens, width)`
+    """
+    doc.user_data[(_KEY, attribute, name)] = layers
+
+
+def get_doc_layers(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
+    """Return the layers that the component `name` wrote, or `None`."""
+    for key in _keys(doc):
+        if key[2] == name:
+            return doc.user_data[key]
+    return None
+
+
+def register_extension(attribute: str) -> None:
+    """Define `doc._.<attribute>`; it shows what such a component wrote last."""
+
+    def getter(doc: Doc) -> Optional[LMLayers]:
+        keys = [key for key in _keys(doc) if key[1] == attribute]
+        return LMLayers(doc.user_data[keys[-1]]) if keys else None
+
+    Doc.set_extension(attribute, getter=getter, force=True)
+
+
+def _keys(doc: Doc) -> List[Tuple[str, str, str]]:
+    return [
+        key
+        for key in doc.user_data
+        if isinstance(key, tuple) and len(key) == 3 and key[0] == _KEY
+    ]

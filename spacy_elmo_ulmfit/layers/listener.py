@@ -1,0 +1,168 @@
+"""The layer by which a component reads the vectors of a language model upstream."""
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Hashable, List, Optional, Sequence, Tuple, cast
+
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Model
+from thinc.model import deserialize_attr, serialize_attr
+from thinc.types import Floats2d, Floats3d
+
+from .doc_layers import get_doc_layers
+from .types import DocLayers, MixT, Tok2VecT
+
+STATE = "spacy_elmo_ulmfit_listener"
+
+
+@dataclass
+class ListenerState:
+    """What a listener knows of its upstream component; never stored.
+
+    source (Optional[str]): Name of the component it is linked to.
+    batch (Optional[Hashable]): Which batch `outputs` belong to.
+    outputs (Optional[DocLayers]): The upstream's layers for that batch.
+    backprop (Optional[Callable]): Takes the gradient of `outputs`.
+    """
+
+    source: Optional[str] = None
+    batch: Optional[Hashable] = None
+    outputs: DocLayers = field(default_factory=list)
+    backprop: Optional[Callable[[DocLayers], None]] = None
+
+    def receive(
+        self,
+        docs: Sequence[Doc],
+        outputs: DocLayers,
+        backprop: Callable[[DocLayers], None],
+    ) -> None:
+        """Take the upstream's layers for a training batch."""
+        self.batch = batch_key(docs)
+        self.outputs = outputs
+        self.backprop = backprop
+
+
+@serialize_attr.register(ListenerState)
+def _serialize_state(_: Any, value: ListenerState, name: str, model: Model) -> bytes:
+    return b""
+
+
+@deserialize_attr.register(ListenerState)
+def _deserialize_state(_: Any, value: bytes, name: str, model: Model) -> ListenerState:
+    return ListenerState()
+
+
+def batch_key(docs: Sequence[Doc]) -> Hashable:
+    """Identify a batch of documents by their words, in order."""
+    return tuple(doc.to_array("ORTH").tobytes() for doc in docs)
+
+
+@registry.architectures("spacy-elmo-ulmfit.ElmoListener.v1")
+def build_listener(
+    mix: MixT,
+    width: int,
+    upstream: str = "elmo_tok2vec",
+    grad_factor: float = 1.0,
+) -> Tok2VecT:
+    """Build the `tok2vec` of a component that reads a language model's vectors.
+
+    mix (Model[List[Floats3d], List[Floats2d]]): The component's own mix of layers.
+    width (int): Width of the language model's layers.
+    upstream (str): Name of the language model's component, or `"*"` for any.
+    grad_factor (float): Factor of the gradient that goes back to the language
+        model; has no effect while that is frozen.
+    RETURNS (Model[List[Doc], List[Floats2d]]): `(n_tokens, width)` for each document.
+    """
+    return Model(
+        "language_model_listener",
+        forward,
+        init=init,
+        layers=[mix],
+        dims={"nO": width},
+        attrs={
+            "upstream": upstream,
+            "grad_factor": grad_factor,
+            STATE: ListenerState(),
+        },
+    )
+
+
+def is_listener(model: Model) -> bool:
+    """Whether a node of a model is one of these listeners."""
+    return STATE in model.attrs
+
+
+def listener_state(model: Model) -> ListenerState:
+    """Return the state of a listener."""
+    return cast(ListenerState, model.attrs[STATE])
+
+
+def init(model: Tok2VecT, X: Any = None, Y: Any = None) -> Tok2VecT:
+    """Check that there is an upstream component to listen to."""
+    _require_source(model)
+    model.layers[0].initialize()
+    return model
+
+
+def forward(
+    model: Tok2VecT, docs: List[Doc], is_train: bool
+) -> Tuple[List[Floats2d], Callable[[List[Floats2d]], List[Doc]]]:
+    """Mix the upstream's layers: those of the training batch, else the document's."""
+    source = _require_source(model)
+    state = listener_state(model)
+    listening = is_train and state.batch == batch_key(docs)
+    if listening:
+        layers = state.outputs
+    else:
+        layers = [_annotated(model, doc, source, is_train) for doc in docs]
+    mixed, backprop_mix = model.layers[0](layers, is_train)
+    send = state.backprop
+
+    def backprop(d_mixed: List[Floats2d]) -> List[Doc]:
+        d_layers = backprop_mix(d_mixed)
+        if listening and send is not None:
+            factor = model.attrs["grad_factor"]
+            send([gradient * factor for gradient in d_layers])
+        return docs
+
+    return mixed, backprop
+
+
+def _require_source(model: Tok2VecT) -> str:
+    source = listener_state(model).source
+    if source is None:
+        upstream = model.attrs["upstream"]
+        raise ValueError(
+            f'A listener waits for upstream = "{upstream}", but no such language model '
+            "comes before it in the pipeline. Add the component to [nlp] pipeline "
+            "before the one that listens, or correct the listener's upstream."
+        )
+    return source
+
+
+def _annotated(model: Tok2VecT, doc: Doc, source: str, is_train: bool) -> Floats3d:
+    layers = get_doc_layers(doc, source)
+    if layers is not None and layers.shape[1] == len(doc):
+        return cast(Floats3d, model.ops.asarray(layers))
+    n_layers = model.layers[0].attrs["n_layers"]
+    if len(doc) == 0:
+        return cast(Floats3d, model.ops.alloc3f(n_layers, 0, model.get_dim("nO")))
+    advice = (
+        f"In training, leave '{source}' out of frozen_components (its own frozen = true "
+        "keeps its weights), or name it in annotating_components too."
+        if is_train
+        else f"Is '{source}' disabled, or was it skipped for this document?"
+    )
+    raise ValueError(f"The document has no vectors of '{source}'. {advice}")
+
+
+def find_config(config: Dict[str, Any], architecture: str) -> Optional[Dict[str, Any]]:
+    """Find the block of an architecture in a nested config, or `None`."""
+    if config.get("@architectures") == architecture:
+        return config
+    for value in config.values():
+        if isinstance(value, dict):
+            found = find_config(value, architecture)
+            if found is not None:
+                return found
+    return None

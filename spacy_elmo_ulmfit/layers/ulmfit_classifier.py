@@ -1,0 +1,146 @@
+"""ULMFiT's classifier as a thinc model: documents in, a score per label out."""
+
+from typing import Any, Callable, List, Literal, Optional, Tuple, cast
+
+import torch
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Model, torch2xp, xp2torch
+from thinc.types import Floats2d
+
+from ..modules.classifier import ULMFiTClassifier
+from ..text import Vocabulary, lm_tokens
+from .awd_lstm import ENCODER_DROPOUTS, encoder_settings, word_ids
+from .shim import LanguageModelShim
+
+ClassifierT = Model[List[Doc], Floats2d]
+
+RUNTIME = ("head_dropout", "hidden_dropout", "bptt", "max_len")
+
+
+@registry.architectures("spacy-elmo-ulmfit.ULMFiTClassifier.v1")
+def build_ulmfit_classifier(
+    embedding_dim: int = 400,
+    hidden_dim: int = 1152,
+    n_layers: int = 3,
+    input_dropout: float = 0.4,
+    hidden_dropout: float = 0.3,
+    output_dropout: float = 0.4,
+    embedding_dropout: float = 0.05,
+    weight_dropout: float = 0.5,
+    drop_mult: float = 0.5,
+    head_dim: int = 50,
+    head_dropout: float = 0.1,
+    bptt: int = 70,
+    max_len: int = 1400,
+    lr_decay: float = 2.6,
+    max_grad_norm: float = 25.0,
+    batch_size: int = 64,
+    storage: Literal["float32", "float16"] = "float32",
+    nO: Optional[int] = None,
+) -> ClassifierT:
+    """Build ULMFiT's text classifier (Howard & Ruder 2018, arXiv:1801.06146).
+
+    Sizes and dropouts are by default the published ones. The sizes of the encoder
+    must be those of the language model it is initialised from.
+
+    embedding_dim (int): Width of embeddings, and of the last layer's output.
+    hidden_dim (int): Width of the layers between.
+    n_layers (int): Number of LSTM layers.
+    input_dropout (float): Locked dropout of the embedded input.
+    hidden_dropout (float): Locked dropout between layers.
+    output_dropout (float): Locked dropout of the encoder's output, and of the pooled
+        document.
+    embedding_dropout (float): Dropout of whole words.
+    weight_dropout (float): Dropout of the hidden-to-hidden matrices.
+    drop_mult (float): Factor of the dropouts above.
+    head_dim (int): Width of the head's hidden layer.
+    head_dropout (float): Dropout of the head's hidden layer.
+    bptt (int): Length of the windows a document is read in.
+    max_len (int): Windows that reach into a document's last `max_len` words get a
+        gradient; the earlier ones are read and pooled all the same.
+    lr_decay (float): Factor between the learning rates of neighbouring layer groups.
+    max_grad_norm (float): Bound of the global norm of all gradients, 0 for none.
+    batch_size (int): Documents computed at a time in prediction.
+    storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
+    nO (Optional[int]): Number of labels, set when the component is initialised.
+    RETURNS (Model[List[Doc], Floats2d]): Scores, `(n_docs, n_labels)`.
+    """
+    encoder = encoder_settings(
+        embedding_dim=embedding_dim,
+        hidden_dim=hidden_dim,
+        n_layers=n_layers,
+        input_dropout=input_dropout * drop_mult,
+        hidden_dropout=hidden_dropout * drop_mult,
+        output_dropout=output_dropout * drop_mult,
+        embedding_dropout=embedding_dropout * drop_mult,
+        weight_dropout=weight_dropout * drop_mult,
+        decoder=False,
+    )
+    settings = {
+        "encoder": encoder,
+        "hidden_dim": head_dim,
+        "head_dropout": output_dropout * drop_mult,
+        "hidden_dropout": head_dropout,
+        "bptt": bptt,
+        "max_len": max_len,
+    }
+    shim = LanguageModelShim(
+        kind=ULMFiTClassifier.kind,
+        settings=settings,
+        runtime=RUNTIME,
+        nested_runtime={"encoder": ENCODER_DROPOUTS},
+        storage=storage,
+        lr_decay=lr_decay,
+        max_grad_norm=max_grad_norm,
+    )
+    return Model(
+        "ulmfit_classifier",
+        forward,
+        init=init,
+        dims={"nO": nO},
+        attrs={"multi_label": False, "batch_size": batch_size},
+        shims=[shim],
+    )
+
+
+def init(model: ClassifierT, X: Any = None, Y: Any = None) -> ClassifierT:
+    """Take the number of labels from the data."""
+    if model.has_dim("nO") is None and Y is not None:
+        model.set_dim("nO", Y.shape[1])
+    return model
+
+
+def forward(
+    model: ClassifierT, docs: List[Doc], is_train: bool
+) -> Tuple[Floats2d, Callable[[Floats2d], List[Doc]]]:
+    """Score documents; an empty one is read as `xxbos` alone.
+
+    The callback takes `scores - truth`, the gradient of the cross-entropy with
+    respect to the logits, and averages it over the batch.
+    """
+    shim = cast(LanguageModelShim, model.shims[0])
+    module = cast(ULMFiTClassifier, shim.module)
+    vocabulary = cast(Vocabulary, shim.vocabulary)
+    module.train(is_train)
+    size = len(docs) if is_train else model.attrs["batch_size"]
+    documents = [lm_tokens(doc) for doc in docs]
+    # Documents of like length together: what is padded need not be computed.
+    order = sorted(range(len(docs)), key=lambda i: -len(documents[i].words))
+    pieces = []
+    with torch.set_grad_enabled(is_train):
+        for start in range(0, len(order), max(1, size)):
+            group = [documents[i] for i in order[start : start + size]]
+            pieces.append(module(*word_ids(group, vocabulary, shim.device)))
+        logits = torch.cat(pieces)[torch.argsort(torch.tensor(order))]
+    if model.attrs["multi_label"]:
+        scores = torch.sigmoid(logits.detach())
+    else:
+        scores = torch.softmax(logits.detach(), dim=1)
+
+    def backprop(d_scores: Floats2d) -> List[Doc]:
+        gradient = xp2torch(d_scores / len(docs), device=logits.device)
+        logits.backward(gradient.to(logits.dtype))
+        return docs
+
+    return cast(Floats2d, torch2xp(scores)), backprop

@@ -1,0 +1,25 @@
+"""What the papers define, in plain PyTorch: no spaCy and no thinc in here."""
+
+from .awd_lstm import AWDLSTM, AWDLSTMConfig, AWDLSTMState
+from .bilm import BiLM, BiLMConfig, BiLMState
+from .char_cnn import CharacterEncoder
+from .classifier import ClassifierConfig, ULMFiTClassifier
+from .heads import SoftmaxHead, softmax_loss
+from .projected_lstm import ProjectedLSTM
+from .scalar_mix import ScalarMix
+
+__all__ = [
+    "AWDLSTM",
+    "AWDLSTMConfig",
+    "AWDLSTMState",
+    "BiLM",
+    "BiLMConfig",
+    "BiLMState",
+    "CharacterEncoder",
+    "ClassifierConfig",
+    "ProjectedLSTM",
+    "ScalarMix",
+    "SoftmaxHead",
+    "ULMFiTClassifier",
+    "softmax_loss",
+]

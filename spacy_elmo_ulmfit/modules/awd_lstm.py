@@ -1,0 +1,296 @@
+"""AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182), ULMFiT's encoder.
+
+Initial values, dropout places and the tied decoder are those of the models that
+ULMFiT published (Howard & Ruder 2018, arXiv:1801.06146).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .dropout import embedding_dropout, locked_dropout
+
+AWDLSTMState = List[Tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class AWDLSTMConfig:
+    """Sizes and dropouts of an AWD-LSTM; the defaults are the published ones.
+
+    n_words (int): Size of the vocabulary.
+    embedding_dim (int): Width of embeddings, and of the last layer's output.
+    hidden_dim (int): Width of the layers between.
+    n_layers (int): Number of LSTM layers.
+    input_dropout (float): Locked dropout of the embedded input.
+    hidden_dropout (float): Locked dropout between layers.
+    output_dropout (float): Locked dropout of the last layer's output.
+    embedding_dropout (float): Dropout of whole words.
+    weight_dropout (float): Dropout of the hidden-to-hidden matrices (DropConnect).
+    padding_idx (int): Id of the padding word.
+    decoder (bool): Whether there is a softmax, tied to the embedding.
+    """
+
+    n_words: int
+    embedding_dim: int = 400
+    hidden_dim: int = 1152
+    n_layers: int = 3
+    input_dropout: float = 0.25
+    hidden_dropout: float = 0.15
+    output_dropout: float = 0.1
+    embedding_dropout: float = 0.02
+    weight_dropout: float = 0.2
+    padding_idx: int = 1
+    decoder: bool = True
+
+    def layer_dims(self, layer: int) -> Tuple[int, int]:
+        """Return the input and output width of a layer."""
+        first, last = layer == 0, layer == self.n_layers - 1
+        return (
+            self.embedding_dim if first else self.hidden_dim,
+            self.embedding_dim if last else self.hidden_dim,
+        )
+
+
+class AWDLSTMOutput(NamedTuple):
+    """What the encoder returns.
+
+    embedded (Tensor): Embeddings before input dropout. *Shape:* `(batch, n_steps, embedding_dim)`
+    raw_outputs (List[Tensor]): Output of each layer before dropout.
+    output (Tensor): Output of the last layer after output dropout.
+    state (AWDLSTMState): Last state of each layer, `(1, batch, width)` each.
+    """
+
+    embedded: Tensor
+    raw_outputs: List[Tensor]
+    output: Tensor
+    state: AWDLSTMState
+
+
+class WeightDropLSTM(nn.LSTM):
+    """One LSTM layer with dropout on its hidden-to-hidden matrix.
+
+    The dropped matrix is passed to the kernel, never written into the module, so
+    the parameters stay what they are and prediction costs nothing extra.
+
+    input_dim (int): Width of the input.
+    output_dim (int): Width of the output.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int) -> None:
+        super().__init__(input_dim, output_dim, batch_first=True)
+
+    def run(
+        self, inputs: Tensor, state: Tuple[Tensor, Tensor], weight_dropout: float
+    ) -> Tuple[Tensor, Tuple[Tensor, Tensor]]:
+        """Run the layer, with one weight mask for the whole call.
+
+        inputs (Tensor): *Shape:* `(batch, n_steps, input_dim)`
+        state (Tuple[Tensor, Tensor]): Output and cell, `(1, batch, output_dim)` each.
+        weight_dropout (float): Dropout of the hidden-to-hidden matrix; only in training.
+        RETURNS (Tuple[Tensor, Tuple[Tensor, Tensor]]): Outputs
+            `(batch, n_steps, output_dim)` and the last state.
+        """
+        weights = [
+            self.weight_ih_l0,
+            F.dropout(self.weight_hh_l0, weight_dropout, self.training),
+            self.bias_ih_l0,
+            self.bias_hh_l0,
+        ]
+        # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
+        output, hidden, cell = torch._VF.lstm(
+            inputs, state, weights, True, 1, 0.0, self.training, False, True
+        )
+        return output, (hidden, cell)
+
+
+class AWDLSTM(nn.Module):
+    """Embedding, LSTM layers with weight dropout, and a decoder tied to the embedding.
+
+    config (AWDLSTMConfig): Sizes and dropouts.
+    """
+
+    kind = "awd_lstm"
+
+    def __init__(self, config: AWDLSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(
+            config.n_words, config.embedding_dim, padding_idx=config.padding_idx
+        )
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        self.layers = nn.ModuleList(
+            WeightDropLSTM(*config.layer_dims(i)) for i in range(config.n_layers)
+        )
+        self.decoder_bias: Optional[nn.Parameter] = None
+        if config.decoder:
+            self.decoder_bias = nn.Parameter(torch.zeros(config.n_words))
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of layers of one width that a document's vectors hold."""
+        return 2
+
+    @property
+    def width(self) -> int:
+        """Width of the embedding and of the last layer."""
+        return self.config.embedding_dim
+
+    @property
+    def layer_groups(self) -> List[Tuple[str, ...]]:
+        """Parameter name prefixes of the layer groups, bottom first.
+
+        The tied embedding comes last, with the decoder: fine-tuning has new words
+        to learn first of all.
+        """
+        layers = [(f"layers.{i}.",) for i in range(self.config.n_layers)]
+        return [*layers, ("embedding.", "decoder_bias")]
+
+    def forward(
+        self, ids: Tensor, state: Optional[AWDLSTMState] = None
+    ) -> Tuple[Tensor, List[Tensor], AWDLSTMState]:
+        """Predict the next word at every position.
+
+        ids (Tensor): Word ids. *Shape:* `(batch, n_steps)`
+        state (Optional[AWDLSTMState]): State to go on from, zeros when `None`.
+        RETURNS (Tuple[Tensor, List[Tensor], AWDLSTMState]): Logits
+            `(batch, n_steps, n_words)`, the output of each layer
+            `(batch, n_steps, width of the layer)`, and the new state.
+        """
+        encoded = self.encode(ids, state)
+        logits = F.linear(encoded.output, self.embedding.weight, self.decoder_bias)
+        return logits, encoded.raw_outputs, encoded.state
+
+    def encode(self, ids: Tensor, state: Optional[AWDLSTMState] = None) -> AWDLSTMOutput:
+        """Run embedding and LSTM layers.
+
+        ids (Tensor): Word ids. *Shape:* `(batch, n_steps)`
+        state (Optional[AWDLSTMState]): State to go on from, zeros when `None`.
+        RETURNS (AWDLSTMOutput): Layer outputs and the new state.
+        """
+        config = self.config
+        if state is None:
+            state = self.zero_state(len(ids))
+        embedded = embedding_dropout(
+            ids,
+            self.embedding.weight,
+            config.embedding_dropout,
+            self.training,
+            config.padding_idx,
+        )
+        hidden = locked_dropout(embedded, config.input_dropout, self.training)
+        raw_outputs, last_states = [], []
+        for number, (layer, start) in enumerate(zip(self.layers, state)):
+            raw, last = layer.run(hidden, start, config.weight_dropout)
+            raw_outputs.append(raw)
+            last_states.append(last)
+            is_top = number == config.n_layers - 1
+            p = config.output_dropout if is_top else config.hidden_dropout
+            hidden = locked_dropout(raw, p, self.training)
+        return AWDLSTMOutput(embedded, raw_outputs, hidden, last_states)
+
+    def read(self, ids: Tensor, lengths: Sequence[int], bptt: int) -> Tensor:
+        """Read whole documents, window by window with the state carried on.
+
+        ids (Tensor): Word ids, padded on the right. *Shape:* `(batch, n_steps)`
+        lengths (Sequence[int]): Words per document, in falling order.
+        bptt (int): Length of a window.
+        RETURNS (Tensor): Embeddings and top layer, without meaning in the padding.
+            *Shape:* `(2, batch, n_steps, embedding_dim)`
+        """
+        pieces = []
+        for window in read_windows(self, ids, torch.as_tensor(lengths), bptt):
+            both = torch.stack([window.embedded, window.output])
+            pieces.append(F.pad(both, (0, 0, 0, 0, 0, len(ids) - both.shape[1])))
+        return torch.cat(pieces, dim=2)
+
+    def zero_state(self, batch_size: int) -> AWDLSTMState:
+        """Return the state that a text starts from."""
+        widths = [self.config.layer_dims(i)[1] for i in range(self.config.n_layers)]
+        return [
+            (
+                self.embedding.weight.new_zeros(1, batch_size, width),
+                self.embedding.weight.new_zeros(1, batch_size, width),
+            )
+            for width in widths
+        ]
+
+
+def detach_state(state: AWDLSTMState) -> AWDLSTMState:
+    """Cut a state off from the graph that computed it."""
+    return [(hidden.detach(), cell.detach()) for hidden, cell in state]
+
+
+class Window(NamedTuple):
+    """One window of the documents that reach into it.
+
+    remaining (Tensor): Words those documents have left, this window included, in
+        falling order. *Shape:* `(n_rows,)`
+    embedded (Tensor): Embeddings. *Shape:* `(n_rows, n_steps, embedding_dim)`
+    output (Tensor): Last layer after dropout. *Shape:* `(n_rows, n_steps, embedding_dim)`
+    """
+
+    remaining: Tensor
+    embedded: Tensor
+    output: Tensor
+
+
+def read_windows(
+    encoder: AWDLSTM,
+    ids: Tensor,
+    lengths: Tensor,
+    bptt: int,
+    *,
+    max_len: Optional[int] = None,
+) -> Iterator[Window]:
+    """Read documents window by window; gradients do not pass a window's edges.
+
+    encoder (AWDLSTM): The encoder.
+    ids (Tensor): Word ids, padded on the right. *Shape:* `(batch, n_steps)`
+    lengths (Tensor): Words per document, in falling order. *Shape:* `(batch,)`
+    bptt (int): Length of a window.
+    max_len (Optional[int]): Only windows that reach into a document's last
+        `max_len` words get a gradient, counted from each document's own end so
+        that its neighbours change nothing. `None` for all windows.
+    YIELDS (Window): The windows; documents drop out where they end.
+    """
+    state = encoder.zero_state(len(ids))
+    for start in range(0, int(lengths[0]), bptt):
+        n_rows = int((lengths > start).sum())
+        remaining = lengths[:n_rows] - start
+        state = [
+            (hidden[:, :n_rows].contiguous(), cell[:, :n_rows].contiguous())
+            for hidden, cell in state
+        ]
+        window = ids[:n_rows, start : start + bptt]
+        has_grad = torch.ones_like(remaining, dtype=torch.bool)
+        if max_len is not None:
+            has_grad = remaining - window.shape[1] < max_len
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(has_grad.any())):
+            encoded = encoder.encode(window, state)
+        output, state = encoded.output, detach_state(encoded.state)
+        if not bool(has_grad.all()):
+            output = torch.where(has_grad[:, None, None], output, output.detach())
+        yield Window(remaining, encoded.embedded, output)
+
+
+def activation_regularization(output: Tensor, raw: Tensor, alpha: float, beta: float) -> Tensor:
+    """AR and TAR (Merity et al. 2017, section 4.6).
+
+    output (Tensor): Last layer's output after dropout. *Shape:* `(batch, n_steps, width)`
+    raw (Tensor): The same before dropout.
+    alpha (float): Weight of the mean square of `output` (AR).
+    beta (float): Weight of the mean square difference of `raw` over time (TAR).
+    RETURNS (Tensor): The penalty, a scalar.
+    """
+    penalty = alpha * output.float().pow(2).mean()
+    if raw.shape[1] > 1:
+        penalty = penalty + beta * raw.float().diff(dim=1).pow(2).mean()
+    return penalty
+
+
+def build_awd_lstm(config: Dict[str, Any]) -> AWDLSTM:
+    """Build an AWD-LSTM from the plain values of its configuration."""
+    return AWDLSTM(AWDLSTMConfig(**config))

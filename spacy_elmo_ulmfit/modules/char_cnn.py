@@ -1,0 +1,115 @@
+"""Character CNN with highways: the context-independent token encoder of ELMo's biLM.
+
+Kim et al. 2016 (arXiv:1508.06615), with the sizes and activations of the published
+biLM (Peters et al. 2018, arXiv:1802.05365).
+"""
+
+from typing import Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+# 256 bytes, four boundary markers and the padding inside a word; 0 masks a position.
+N_CHARACTERS = 262
+PADDING_CHARACTER = 261
+
+_CHUNK_WORDS = 512
+
+
+class Highway(nn.Module):
+    """One highway layer: `g * relu(W_t x + b_t) + (1 - g) * x`, `g = sigmoid(W_g x + b_g)`.
+
+    width (int): Width of input and output.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(width, width)
+        self.gate = nn.Linear(width, width)
+        nn.init.normal_(self.transform.weight, std=width**-0.5)
+        nn.init.normal_(self.gate.weight, std=width**-0.5)
+        nn.init.zeros_(self.transform.bias)
+        # Starts out carrying the input through, as published.
+        nn.init.constant_(self.gate.bias, -2.0)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map `(n, width)` to `(n, width)`."""
+        return torch.lerp(
+            inputs, self.transform(inputs).relu(), torch.sigmoid(self.gate(inputs))
+        )
+
+
+class CharacterEncoder(nn.Module):
+    """Encode words from their characters.
+
+    char_dim (int): Width of a character embedding.
+    filters (Sequence[Tuple[int, int]]): `(width, number)` of each convolution.
+    n_highway (int): Number of highway layers.
+    activation (str): `"relu"` or `"tanh"`, applied after pooling over time.
+    output_dim (int): Width of a word vector. When it equals the sum of the
+        filters there is no projection, as in the published format.
+    """
+
+    def __init__(
+        self,
+        *,
+        char_dim: int,
+        filters: Sequence[Tuple[int, int]],
+        n_highway: int,
+        activation: str,
+        output_dim: int,
+    ) -> None:
+        super().__init__()
+        n_filters = sum(number for _, number in filters)
+        self.activation = {"relu": torch.relu, "tanh": torch.tanh}[activation]
+        self.max_width = max(width for width, _ in filters)
+        self.embedding = nn.Embedding(N_CHARACTERS, char_dim, padding_idx=0)
+        nn.init.uniform_(self.embedding.weight, -1.0, 1.0)
+        with torch.no_grad():
+            self.embedding.weight[0].zero_()
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(char_dim, number, width) for width, number in filters
+        )
+        for convolution in self.convolutions:
+            nn.init.uniform_(convolution.weight, -0.05, 0.05)
+            nn.init.zeros_(convolution.bias)
+        self.highways = nn.ModuleList(Highway(n_filters) for _ in range(n_highway))
+        self.projection = (
+            nn.Linear(n_filters, output_dim)
+            if n_filters != output_dim
+            else nn.Identity()
+        )
+        if isinstance(self.projection, nn.Linear):
+            nn.init.normal_(self.projection.weight, std=n_filters**-0.5)
+            nn.init.zeros_(self.projection.bias)
+
+    def forward(self, char_ids: Tensor) -> Tensor:
+        """Encode words.
+
+        char_ids (Tensor): Character ids of each word. *Shape:* `(n_words, max_chars)`
+        RETURNS (Tensor): Word vectors. *Shape:* `(n_words, output_dim)`
+        """
+        # Words of like length together, so that each chunk is cut to its longest.
+        order = torch.argsort((char_ids != PADDING_CHARACTER).sum(dim=1))
+        chunks = [self._convolve(char_ids[rows]) for rows in order.split(_CHUNK_WORDS)]
+        hidden = torch.cat(chunks)[torch.argsort(order)]
+        for highway in self.highways:
+            hidden = highway(hidden)
+        return self.projection(hidden)
+
+    def _convolve(self, char_ids: Tensor) -> Tensor:
+        embedded = self.embedding(self._trim(char_ids)).transpose(1, 2)
+        pooled = [
+            self.activation(convolution(embedded).amax(dim=2))
+            for convolution in self.convolutions
+        ]
+        return torch.cat(pooled, dim=1)
+
+    def _trim(self, char_ids: Tensor) -> Tensor:
+        """Cut positions that are padding in every word.
+
+        Exact: all windows that lie wholly in the padding are equal, so one is enough.
+        """
+        used = (char_ids != PADDING_CHARACTER).any(dim=0).nonzero()
+        longest = int(used[-1]) + 1 if len(used) else 0
+        return char_ids[:, : longest + self.max_width]

@@ -1,0 +1,247 @@
+"""LSTM with recurrent projection and clipping, the recurrence of ELMo's biLM.
+
+Sak et al. 2014 (arXiv:1402.1128) gives the projected LSTM; the clips are those of
+the published biLM (Peters et al. 2018, arXiv:1802.05365). `torch.nn.LSTM` with
+`proj_size` cannot clip and therefore computes other numbers.
+"""
+
+from typing import Any, List, NamedTuple, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LSTMState = Tuple[Tensor, Tensor]
+
+# Rows of the input product that inference keeps in memory at a time.
+_PREDICT_ROWS = 4096
+
+
+class _Weights(NamedTuple):
+    input: Tensor
+    hidden: Tensor
+    bias: Tensor
+    projection: Optional[Tensor]
+    cell_clip: Optional[float]
+    proj_clip: Optional[float]
+
+
+class ProjectedLSTM(nn.Module):
+    """One direction of one layer, over a packed batch.
+
+    Gates are stored in torch's order: input, forget, candidate, output. With
+    `z = W_ih x + W_hh h + b`:
+
+        c = clip(sigmoid(z_f) * c + sigmoid(z_i) * tanh(z_g), cell_clip)
+        h = clip(W_hr (sigmoid(z_o) * tanh(c)), proj_clip)
+
+    input_dim (int): Width of the input.
+    cell_dim (int): Width C of the memory cell.
+    projection_dim (int): Width P of the output. When it equals `cell_dim` there
+        is no projection matrix and `proj_clip` does not apply, as published.
+    cell_clip (Optional[float]): Bound of the cell, `None` for no clipping.
+    proj_clip (Optional[float]): Bound of the projected output, `None` for none.
+    forget_bias (float): Initial value of the forget gate's bias.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        cell_dim: int,
+        projection_dim: int,
+        *,
+        cell_clip: Optional[float] = 3.0,
+        proj_clip: Optional[float] = 3.0,
+        forget_bias: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.cell_clip = cell_clip or None
+        self.proj_clip = proj_clip or None
+        self.weight_ih = nn.Parameter(torch.empty(4 * cell_dim, input_dim))
+        self.weight_hh = nn.Parameter(torch.empty(4 * cell_dim, projection_dim))
+        self.bias = nn.Parameter(torch.zeros(4 * cell_dim))
+        self.weight_hr: Optional[nn.Parameter] = None
+        if projection_dim != cell_dim:
+            self.weight_hr = nn.Parameter(torch.empty(projection_dim, cell_dim))
+        self.reset_parameters(forget_bias)
+
+    def reset_parameters(self, forget_bias: float) -> None:
+        """Draw Glorot-uniform weights, as TensorFlow's LSTMCell did for bilm-tf."""
+        for weight in (self.weight_ih, self.weight_hh, self.weight_hr):
+            if weight is not None:
+                nn.init.xavier_uniform_(weight)
+        with torch.no_grad():
+            self.bias.zero_()
+            self.bias.chunk(4)[1].fill_(forget_bias)
+
+    def forward(
+        self, inputs: Tensor, batch_sizes: List[int], state: LSTMState
+    ) -> Tuple[Tensor, LSTMState]:
+        """Run the recurrence over a packed batch.
+
+        inputs (Tensor): Packed input rows. *Shape:* `(n_tokens, input_dim)`
+        batch_sizes (List[int]): Running sequences per step.
+        state (LSTMState): Initial output `(batch, projection_dim)` and cell
+            `(batch, cell_dim)`, rows in packed order.
+        RETURNS (Tuple[Tensor, LSTMState]): Packed outputs
+            `(n_tokens, projection_dim)`, and each sequence's last state.
+        """
+        args = (self.weight_ih, self.weight_hh, self.bias, self.weight_hr)
+        if torch.is_grad_enabled():
+            outputs, hidden, cell = _Recurrence.apply(
+                inputs, *state, *args, batch_sizes, self.cell_clip, self.proj_clip
+            )
+            return outputs, (hidden, cell)
+        weights = _Weights(*args, self.cell_clip, self.proj_clip)
+        return _predict(inputs, batch_sizes, state, weights)
+
+
+def _step(gates: Tensor, cell: Tensor, weights: _Weights) -> Tuple[Tensor, ...]:
+    """One time step; turns `gates` into activations and `cell` into the new cell, in place."""
+    width = cell.shape[1]
+    gates[:, : 2 * width].sigmoid_()
+    candidate = gates[:, 2 * width : 3 * width].tanh_()
+    out_gate = gates[:, 3 * width :].sigmoid_()
+    cell.mul_(gates[:, width : 2 * width]).addcmul_(gates[:, :width], candidate)
+    if weights.cell_clip is not None:
+        cell.clamp_(-weights.cell_clip, weights.cell_clip)
+    squashed = torch.tanh(cell)
+    hidden = squashed * out_gate
+    if weights.projection is not None:
+        hidden = F.linear(hidden, weights.projection)
+        if weights.proj_clip is not None:
+            hidden = hidden.clamp_(-weights.proj_clip, weights.proj_clip)
+    return hidden, squashed
+
+
+def _predict(
+    inputs: Tensor, batch_sizes: List[int], state: LSTMState, weights: _Weights
+) -> Tuple[Tensor, LSTMState]:
+    """The recurrence without autograd: nothing is kept but the outputs."""
+    last_hidden, cell = state[0].clone(), state[1].clone()
+    outputs = inputs.new_empty(len(inputs), last_hidden.shape[1])
+    hidden_weight = weights.hidden.t()
+    start, window_start, window_end = 0, 0, 0
+    window = outputs
+    for size in batch_sizes:
+        end = start + size
+        if end > window_end:
+            window_start = start
+            window_end = max(end, min(start + _PREDICT_ROWS, len(inputs)))
+            window = F.linear(
+                inputs[window_start:window_end], weights.input, weights.bias
+            )
+        gates = window[start - window_start : end - window_start]
+        gates.addmm_(last_hidden[:size], hidden_weight)
+        hidden, _ = _step(gates, cell[:size], weights)
+        outputs[start:end] = hidden
+        last_hidden[:size] = hidden
+        start = end
+    return outputs, (last_hidden, cell)
+
+
+class _Recurrence(torch.autograd.Function):
+    """The recurrence with a hand-written backward pass.
+
+    Autograd would add one weight gradient per time step; here the gradients of
+    all steps are collected and every weight gradient is a single matrix product.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias: Tensor,
+        weight_hr: Optional[Tensor],
+        batch_sizes: List[int],
+        cell_clip: Optional[float],
+        proj_clip: Optional[float],
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        weights = _Weights(weight_ih, weight_hh, bias, weight_hr, cell_clip, proj_clip)
+        gates = F.linear(inputs, weight_ih, bias)
+        n_tokens, width = len(inputs), cell.shape[1]
+        outputs = inputs.new_empty(n_tokens, hidden.shape[1])
+        previous_hidden = torch.empty_like(outputs)
+        cells, previous_cells, squashed = (
+            inputs.new_empty(n_tokens, width) for _ in range(3)
+        )
+        last_hidden, last_cell = hidden.clone(), cell.clone()
+        start = 0
+        for size in batch_sizes:
+            now = slice(start, start + size)
+            previous_hidden[now] = last_hidden[:size]
+            previous_cells[now] = last_cell[:size]
+            gates[now].addmm_(last_hidden[:size], weight_hh.t())
+            outputs[now], squashed[now] = _step(gates[now], last_cell[:size], weights)
+            cells[now] = last_cell[:size]
+            last_hidden[:size] = outputs[now]
+            start += size
+        ctx.save_for_backward(
+            inputs, weight_ih, weight_hh, weight_hr, gates, outputs,
+            previous_hidden, cells, previous_cells, squashed,
+        )  # fmt: skip
+        ctx.batch_sizes, ctx.clips = batch_sizes, (cell_clip, proj_clip)
+        return outputs, last_hidden, last_cell
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tuple[Optional[Tensor], ...]:
+        d_outputs, d_last_hidden, d_last_cell = grads
+        (
+            inputs, weight_ih, weight_hh, weight_hr, gates, outputs,
+            previous_hidden, cells, previous_cells, squashed,
+        ) = ctx.saved_tensors  # fmt: skip
+        cell_clip, proj_clip = ctx.clips
+        width = cells.shape[1]
+        in_gate, forget, candidate, out_gate = gates.split(width, dim=1)
+        # Factors that do not depend on the recurrence, for all steps at once.
+        d_gates = torch.empty_like(gates)
+        d_in, d_forget, d_candidate, d_out = d_gates.split(width, dim=1)
+        torch.mul(candidate, in_gate * (1 - in_gate), out=d_in)
+        torch.mul(previous_cells, forget * (1 - forget), out=d_forget)
+        torch.mul(in_gate, 1 - candidate * candidate, out=d_candidate)
+        torch.mul(squashed, out_gate * (1 - out_gate), out=d_out)
+        to_cell = out_gate * (1 - squashed * squashed)
+        inside = None
+        if cell_clip is not None:
+            inside = (cells.abs() < cell_clip).to(cells.dtype)
+        projected_inside = None
+        if weight_hr is not None and proj_clip is not None:
+            projected_inside = (outputs.abs() < proj_clip).to(outputs.dtype)
+        d_projected = torch.empty_like(outputs)
+        d_hidden, d_cell = d_last_hidden.clone(), d_last_cell.clone()
+        end = len(inputs)
+        for size in reversed(ctx.batch_sizes):
+            now = slice(end - size, end)
+            torch.add(d_outputs[now], d_hidden[:size], out=d_projected[now])
+            if projected_inside is not None:
+                d_projected[now] *= projected_inside[now]
+            d_squashed = d_projected[now]
+            if weight_hr is not None:
+                d_squashed = d_squashed @ weight_hr
+            d_now = d_cell[:size].addcmul_(d_squashed, to_cell[now])
+            d_out[now] *= d_squashed
+            if inside is not None:
+                d_now *= inside[now]
+            d_gates[now].view(size, 4, width)[:, :3] *= d_now.unsqueeze(1)
+            d_now *= forget[now]
+            torch.mm(d_gates[now], weight_hh, out=d_hidden[:size])
+            end -= size
+        d_weight_hr = None
+        if weight_hr is not None:
+            d_weight_hr = d_projected.t() @ (out_gate * squashed)
+        return (
+            d_gates @ weight_ih,
+            d_hidden,
+            d_cell,
+            d_gates.t() @ inputs,
+            d_gates.t() @ previous_hidden,
+            d_gates.sum(0),
+            d_weight_hr,
+            None,
+            None,
+            None,
+        )

@@ -1,0 +1,44 @@
+"""The `awd_lstm_tok2vec` component."""
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ..layers.doc_layers import register_extension
+from ..layers.types import LanguageModelT
+from ..text import LMTokens, lm_tokens
+from .language_model import LanguageModelTok2Vec
+
+DEFAULT_MODEL = {"@architectures": "spacy-elmo-ulmfit.AWDLSTM.v1"}
+
+
+@Language.factory(
+    "awd_lstm_tok2vec",
+    assigns=["doc._.awd_lstm", "doc.tensor"],
+    default_config={"model": DEFAULT_MODEL, "frozen": True, "cache_mb": 512},
+)
+def make_awd_lstm_tok2vec(
+    nlp: Language, name: str, model: LanguageModelT, frozen: bool, cache_mb: int
+) -> "AWDLSTMTok2Vec":
+    """Create the component that gives every token an AWD-LSTM's vectors.
+
+    model (Model[List[Doc], List[Floats3d]]): The AWD-LSTM.
+    frozen (bool): Whether it keeps its weights when the pipeline is trained.
+    cache_mb (int): Memory for its outputs between epochs, in megabytes.
+    """
+    return AWDLSTMTok2Vec(nlp.vocab, model, name, frozen=frozen, cache_mb=cache_mb)
+
+
+class AWDLSTMTok2Vec(LanguageModelTok2Vec):
+    """An AWD-LSTM: sets `doc._.awd_lstm` and `doc.tensor`, and feeds its listeners.
+
+    Arguments are those of `LanguageModelTok2Vec`.
+    """
+
+    attribute = "awd_lstm"
+
+    def lm_tokens(self, doc: Doc) -> LMTokens:
+        """Return the tokens the language model reads for a document."""
+        return lm_tokens(doc)
+
+
+register_extension(AWDLSTMTok2Vec.attribute)

@@ -1,0 +1,263 @@
+"""The component that gives every token a language model's vectors, and its listeners."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Union
+
+from spacy.language import Language
+from spacy.pipeline.trainable_pipe import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples
+from spacy.vocab import Vocab
+from thinc.api import Model, Optimizer
+from torch import nn
+
+from ..layers.doc_layers import set_doc_layers
+from ..layers.listener import is_listener, listener_state
+from ..layers.tok2vec import replace_listener, replace_listener_config
+from ..layers.types import DocLayers, LanguageModelT
+from ..text import Vocabulary
+from .cache import LayerCache
+from .serialization import SafetensorsModel
+from .source import load_language_model
+
+
+class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
+    """Base of `elmo_tok2vec` and `awd_lstm_tok2vec`.
+
+    Components that listen mix the layers as they like; each has its own mix. In
+    training their gradients are gathered and go through the language model once,
+    in `finish_update`, so that neither their order nor a frozen one among them
+    matters.
+
+    vocab (Vocab): The shared vocabulary.
+    model (Model[List[Doc], List[Floats3d]]): The language model.
+    name (str): The component's name.
+    frozen (bool): Whether the language model keeps its weights. A frozen model
+        computes no gradients, and its outputs are cached between epochs.
+    cache_mb (int): Most memory of that cache, in megabytes; 0 for no cache.
+    """
+
+    attribute: str
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: LanguageModelT,
+        name: str,
+        *,
+        frozen: bool = True,
+        cache_mb: int = 512,
+    ) -> None:
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.frozen = frozen
+        self.cfg: Dict[str, Any] = {}
+        self.listener_map: Dict[str, List[Model]] = {}
+        self._cache = LayerCache(cache_mb * 2**20)
+        self._pending: Optional[_PendingUpdate] = None
+        model.attrs["replace_listener"] = replace_listener
+        model.attrs["replace_listener_cfg"] = partial(
+            replace_listener_config, frozen=frozen
+        )
+
+    @property
+    def language_model(self) -> nn.Module:
+        """The torch module, for use outside spaCy."""
+        return self.shim.module
+
+    @property
+    def vocabulary(self) -> Optional[Vocabulary]:
+        """The words the language model predicts."""
+        return self.shim.vocabulary
+
+    @property
+    def listeners(self) -> List[Model]:
+        """The listeners of all components."""
+        return [node for nodes in self.listener_map.values() for node in nodes]
+
+    @property
+    def listening_components(self) -> List[str]:
+        """Names of the components that listen."""
+        return list(self.listener_map)
+
+    def add_listener(self, listener: Model, component_name: str) -> None:
+        """Link a listener of a component to this one."""
+        nodes = self.listener_map.setdefault(component_name, [])
+        if not any(node is listener for node in nodes):
+            nodes.append(listener)
+        listener_state(listener).source = self.name
+        expected, found = listener.get_dim("nO"), self.model.get_dim("nO")
+        n_expected = listener.layers[0].attrs["n_layers"]
+        n_found = self.model.attrs["n_outputs"]
+        if (expected, n_expected) != (found, n_found):
+            raise ValueError(
+                f"The listener in '{component_name}' expects {n_expected} layers of "
+                f"width {expected}, but '{self.name}' has {n_found} of width {found}. "
+                f"In [components.{component_name}.model], set the listener's "
+                f"width = {found} and its mix's n_layers = {n_found}."
+            )
+
+    def remove_listener(self, listener: Model, component_name: str) -> bool:
+        """Unlink a listener.
+
+        RETURNS (bool): Whether it was linked.
+        """
+        nodes = self.listener_map.get(component_name, [])
+        kept = [node for node in nodes if node is not listener]
+        if len(kept) == len(nodes):
+            return False
+        if kept:
+            self.listener_map[component_name] = kept
+        else:
+            del self.listener_map[component_name]
+        return True
+
+    def find_listeners(self, component: Any) -> None:
+        """Link all listeners in a component that wait for this one."""
+        model = getattr(component, "model", None)
+        if not isinstance(model, Model):
+            return
+        for node in model.walk():
+            if is_listener(node) and node.attrs["upstream"] in ("*", self.name):
+                self.add_listener(node, component.name)
+
+    def predict(self, docs: Iterable[Doc]) -> DocLayers:
+        """Compute the layers of documents.
+
+        docs (Iterable[Doc]): The documents.
+        RETURNS (List[Floats3d]): `(n_layers, n_tokens, width)` for each.
+        """
+        return self.model.predict(list(docs))
+
+    def set_annotations(self, docs: Sequence[Doc], layers: DocLayers) -> None:
+        """Keep the layers on the documents, and their mean as `doc.tensor`."""
+        for doc, doc_layers in zip(docs, layers):
+            array = self.model.ops.to_numpy(doc_layers)
+            set_doc_layers(doc, self.attribute, self.name, array)
+            doc.tensor = array.mean(axis=0)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[Dict[str, float]] = None,
+    ) -> Dict[str, float]:
+        """Compute the layers of a training batch and hand them to the listeners.
+
+        examples (Iterable[Example]): The batch.
+        drop (float): Unused: dropouts are settings of the models.
+        sgd (Optional[Optimizer]): Unused: the listeners have not run yet, so the
+            weights change in `finish_update`, or at the next batch.
+        losses (Optional[Dict[str, float]]): Gets the squared gradient norm.
+        RETURNS (Dict[str, float]): The losses.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "LanguageModelTok2Vec.update")
+        self._flush()
+        docs = [example.predicted for example in examples]
+        if self.frozen:
+            layers, backprop = self._predict_cached(docs), None
+        else:
+            layers, backprop = self.model.begin_update(docs)
+        self._pending = _PendingUpdate(layers, backprop, self.name, losses)
+        for listener in self.listeners:
+            listener_state(listener).receive(docs, layers, self._pending.receive)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        return losses
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Send the gathered gradients through the language model and update it."""
+        if self.frozen:
+            return
+        self._flush()
+        self.model.finish_update(sgd)
+        self._cache.clear()
+
+    def _flush(self) -> None:
+        # A batch whose listeners have not run yet is kept: with
+        # nlp.update(sgd=...) its gradients arrive after finish_update.
+        if self._pending is not None and self._pending.arrived:
+            self._pending.backprop_layers()
+            self._pending = None
+
+    def _predict_cached(self, docs: Sequence[Doc]) -> DocLayers:
+        if not self._cache.max_bytes:
+            return self.predict(docs)
+        cache, ops = self._cache, self.model.ops
+        missing = cache.missing(docs)
+        computed = {}
+        if missing:
+            outputs = [ops.to_numpy(layers) for layers in self.predict(missing)]
+            for doc, layers in zip(missing, outputs):
+                computed[cache.key(doc)] = cache.round(layers)
+        results = []
+        for doc in docs:
+            found = cache.get(doc)
+            results.append(computed[cache.key(doc)] if found is None else found)
+        cache.store(missing, computed.values())
+        return [ops.asarray3f(layers) for layers in results]
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> None:
+        """There is no loss of its own: the listeners have theirs."""
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        path: Optional[Union[str, Path]] = None,
+    ) -> None:
+        """Take the weights of a trained language model.
+
+        get_examples (Callable[[], Iterable[Example]]): Unused.
+        nlp (Optional[Language]): Unused.
+        path (Optional[Union[str, Path]]): A pipeline that holds a language model
+            of the same kind and sizes.
+        RAISES (ValueError): Without `path`, unless the weights are there already.
+        """
+        if path is not None:
+            source = load_language_model(path, self.shim.kind)
+            self.shim.load(source.checkpoint(), source=str(path))
+        # Raises the error that says where weights come from.
+        self.shim.module.eval()
+        self._weights_changed()
+
+    def _weights_changed(self) -> None:
+        self._cache.clear()
+
+
+class _PendingUpdate:
+    """Gradients of one batch, gathered until the language model is updated."""
+
+    def __init__(
+        self,
+        layers: DocLayers,
+        backprop: Optional[Callable[[DocLayers], Any]],
+        name: str,
+        losses: Dict[str, float],
+    ) -> None:
+        self._backprop = backprop
+        self._gradient = [layer * 0.0 for layer in layers] if backprop else []
+        self._name, self._losses = name, losses
+        self.arrived = False
+
+    def receive(self, gradient: DocLayers) -> None:
+        """Add one listener's gradient."""
+        if self._backprop is None:
+            return
+        self.arrived = True
+        for total, part in zip(self._gradient, gradient):
+            total += part
+            self._losses[self._name] += float((part**2).sum())
+
+    def backprop_layers(self) -> None:
+        """Send the sum through the language model."""
+        if self._backprop is not None:
+            self._backprop(self._gradient)

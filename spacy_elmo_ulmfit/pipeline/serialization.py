@@ -1,0 +1,79 @@
+"""Components whose model is stored as one safetensors file."""
+
+from pathlib import Path
+from typing import Any, Iterable, Union, cast
+
+from spacy import util
+from spacy.errors import Errors
+from spacy.tokens import Doc
+from thinc.api import Model
+
+from ..checkpoints import read_checkpoint
+from ..layers.shim import LanguageModelShim
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+class SafetensorsModel:
+    """Mixin for a `TrainablePipe` whose model is a single `LanguageModelShim`.
+
+    In a pipeline directory the weights, their settings and their vocabulary are
+    one file, so they cannot be mixed up; in bytes they are part of the model.
+    """
+
+    name: str
+    model: Model
+
+    @property
+    def shim(self) -> LanguageModelShim:
+        """The shim that holds the torch module and its vocabulary."""
+        return cast(LanguageModelShim, self.model.shims[0])
+
+    def to_disk(
+        self, path: Union[str, Path], *, exclude: Iterable[str] = tuple()
+    ) -> None:
+        """Write the component to a directory.
+
+        path (Union[str, Path]): The directory.
+        exclude (Iterable[str]): Names of parts to leave out.
+        """
+        super().to_disk(path, exclude=[*exclude, "model"])  # type: ignore[misc]
+        data = self.shim.to_bytes()
+        if "model" not in exclude and data:
+            (util.ensure_path(path) / WEIGHTS_FILE).write_bytes(data)
+
+    def from_disk(
+        self, path: Union[str, Path], *, exclude: Iterable[str] = tuple()
+    ) -> "SafetensorsModel":
+        """Read the component from a directory.
+
+        path (Union[str, Path]): The directory.
+        exclude (Iterable[str]): Names of parts to leave out.
+        RETURNS: The component.
+        RAISES (ValueError): If the weights are damaged or do not fit the config.
+        """
+        super().from_disk(path, exclude=[*exclude, "model"])  # type: ignore[misc]
+        weights = util.ensure_path(path) / WEIGHTS_FILE
+        if "model" not in exclude and weights.exists():
+            checkpoint = read_checkpoint(weights.read_bytes(), source=weights)
+            self.shim.load(checkpoint, source=str(weights))
+            self._weights_changed()
+        return self
+
+    def from_bytes(
+        self, bytes_data: bytes, *, exclude: Iterable[str] = tuple()
+    ) -> "SafetensorsModel":
+        """Read the component from bytes."""
+        super().from_bytes(bytes_data, exclude=exclude)  # type: ignore[misc]
+        self._weights_changed()
+        return self
+
+    def _weights_changed(self) -> None:
+        """Called after weights were read."""
+
+
+def require_docs(docs: Iterable[Any]) -> None:
+    """Raise spaCy's own error when something that is not a `Doc` comes in."""
+    for doc in docs:
+        if not isinstance(doc, Doc):
+            raise ValueError(Errors.E1041.format(type=type(doc)))

@@ -1,0 +1,99 @@
+"""Language models in other pipelines."""
+
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+import spacy
+from torch import nn
+
+from ..checkpoints.native import Checkpoint, module_settings
+from ..layers.shim import LanguageModelShim
+from ..text import Vocabulary
+
+_FACTORIES = {
+    "bilm": "elmo_tok2vec",
+    "awd_lstm": "awd_lstm_tok2vec",
+}
+
+
+class SourceModel(NamedTuple):
+    """A language model found in a pipeline.
+
+    name (str): Name of its component.
+    module (nn.Module): The torch module.
+    vocabulary (Optional[Vocabulary]): Its words.
+    """
+
+    name: str
+    module: nn.Module
+    vocabulary: Optional[Vocabulary]
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the model as if it had been read from a weight file."""
+        extra = {}
+        if self.vocabulary is not None:
+            extra["vocabulary"] = self.vocabulary.to_json()
+        return Checkpoint(
+            kind=str(self.module.kind),
+            settings=module_settings(self.module),
+            state=dict(self.module.state_dict()),
+            extra=extra,
+        )
+
+
+def load_language_model(path: Union[str, Path], kind: str) -> SourceModel:
+    """Load a pipeline and find the language model in it.
+
+    path (Union[str, Path]): A pipeline's directory or the name of its package.
+    kind (str): `"bilm"` or `"awd_lstm"`.
+    RETURNS (SourceModel): The language model.
+    RAISES (ValueError): If there is no pipeline there, or none of that kind in it.
+    """
+    nlp = load_pipeline(path)
+    return find_language_model(nlp, kind, source=str(path))
+
+
+def load_pipeline(path: Union[str, Path]) -> spacy.Language:
+    """Load a pipeline, or say what is wrong with its path.
+
+    path (Union[str, Path]): A pipeline's directory or the name of its package.
+    RETURNS (Language): The pipeline.
+    RAISES (ValueError): If there is no pipeline there.
+    """
+    try:
+        return spacy.load(path)
+    except OSError as error:
+        raise ValueError(
+            f"There is no pipeline '{path}' to take a language model from: neither a "
+            "directory with a config.cfg nor an installed package. Write one with "
+            "'python -m spacy lm pretrain', or correct the path."
+        ) from error
+
+
+def find_language_model(
+    nlp: spacy.Language, kind: Optional[str] = None, *, source: str = "the pipeline"
+) -> SourceModel:
+    """Find the language model in a pipeline.
+
+    nlp (Language): The pipeline.
+    kind (Optional[str]): `"bilm"`, `"awd_lstm"`, or `None` for either.
+    source (str): Where the pipeline comes from, for error messages.
+    RETURNS (SourceModel): The first language model of that kind.
+    RAISES (ValueError): If there is none.
+    """
+    found = []
+    for name, pipe in nlp.pipeline:
+        shim = getattr(pipe, "shim", None)
+        if not isinstance(shim, LanguageModelShim) or shim.kind not in _FACTORIES:
+            continue
+        found.append(f"'{name}', a {shim.kind}")
+        if kind in (None, shim.kind):
+            return SourceModel(name, shim.module, shim.vocabulary)
+    wanted = (
+        " or ".join(_FACTORIES.values()) if kind is None else _FACTORIES[str(kind)]
+    )
+    raise ValueError(
+        f"{source} holds no {kind or 'language model'} (component {wanted}); it has "
+        f"{', '.join(found) or nlp.pipe_names}. Give the path of a pipeline that "
+        f"'python -m spacy lm pretrain' wrote for {wanted}."
+    )

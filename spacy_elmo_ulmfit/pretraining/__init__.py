@@ -1,0 +1,1 @@
+"""Language model training: raw text to streams, the loop, checkpoints, perplexity."""

@@ -1,0 +1,106 @@
+"""The `[lm]` block of a language model config."""
+
+from typing import Any, Callable, Iterable, Literal, Union
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from spacy.language import Language
+from spacy.util import dot_to_object, registry
+from thinc.api import Config
+
+_REQUIRED = ("component", "batch_size", "bptt", "max_steps", "optimizer", "learn_rate")
+
+
+class LMConfig(BaseModel):
+    """Settings of language model training.
+
+    component (str): Name of the language model's component in the pipeline.
+    train_corpus (str): Path in the config to the training text.
+    dev_corpus (str): Path in the config to the held-out text.
+    logger (Callable): A logger of spaCy's protocol.
+    optimizer (Callable): Builds a torch optimizer from parameter groups.
+    learn_rate (Union[float, Iterable[float]]): Rate of every step, or one for all.
+    max_steps (int): Steps to train for, 0 for no limit.
+    max_epochs (int): Passes over the text to train for, 0 for no limit.
+    eval_frequency (int): Steps between evaluations on the held-out text.
+    checkpoint_frequency (int): Steps between checkpoints to resume from.
+    patience (int): Steps without a better perplexity after which to stop, 0 for never.
+    batch_size (int): Rows of text read side by side (per direction).
+    bptt (int): Tokens per row and step; gradients do not reach further.
+    max_grad_norm (float): Bound of the global norm of all gradients, 0 for none.
+    lr_decay (float): Factor between the learning rates of neighbouring layer
+        groups, 1.0 for one rate.
+    drop_mult (float): Factor of all dropouts of the model in this training.
+    alpha (float): Weight of AR (AWD-LSTM only).
+    beta (float): Weight of TAR (AWD-LSTM only).
+    max_vocab (int): Most words to predict, 0 for no limit.
+    min_freq (int): Rarer words become the unknown word.
+    vocabulary (str): What `lm finetune` does with the words it finds: `"extend"`
+        the model's vocabulary by them, or `"replace"` it.
+    precision (str): Type of the large matrix products, `"float32"` or `"bfloat16"`.
+    seed (int): Everything random depends on it.
+    """
+
+    component: str
+    train_corpus: str = "corpora.train"
+    dev_corpus: str = "corpora.dev"
+    logger: Callable[..., Any]
+    optimizer: Callable[[Any], Any]
+    learn_rate: Union[float, Iterable[float]]
+    max_steps: int = Field(ge=0)
+    max_epochs: int = Field(0, ge=0)
+    eval_frequency: int = Field(200, ge=1)
+    checkpoint_frequency: int = Field(200, ge=1)
+    patience: int = Field(0, ge=0)
+    batch_size: int = Field(ge=1)
+    bptt: int = Field(ge=1)
+    max_grad_norm: float = Field(0.0, ge=0.0)
+    lr_decay: float = Field(1.0, gt=0.0)
+    drop_mult: float = Field(1.0, ge=0.0)
+    alpha: float = 0.0
+    beta: float = 0.0
+    max_vocab: int = Field(30000, ge=0)
+    min_freq: int = Field(2, ge=0)
+    vocabulary: Literal["extend", "replace"] = "extend"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: int = 0
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the large matrix products."""
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+
+def resolve_lm_config(config: Config) -> LMConfig:
+    """Read and check the `[lm]` block of an interpolated config.
+
+    config (Config): The config.
+    RETURNS (LMConfig): The settings.
+    RAISES (ValueError): If the block is missing, or never ends.
+    """
+    if "lm" not in config:
+        raise ValueError(
+            "The config has no [lm] block, so it does not say how to train a language "
+            f"model. It needs at least: {', '.join(_REQUIRED)}."
+        )
+    resolved = registry.resolve(config["lm"], schema=LMConfig)
+    settings = LMConfig(**resolved)
+    if not settings.max_steps and not settings.max_epochs:
+        raise ValueError(
+            "Training would never end: set [lm] max_steps or [lm] max_epochs."
+        )
+    return settings
+
+
+def resolve_corpus(nlp: Language, name: str) -> Callable[[Language], Iterable[Any]]:
+    """Return the reader that a config names, such as `"corpora.train"`."""
+    config = nlp.config.interpolate()
+    try:
+        section = dot_to_object(config, name)
+    except KeyError as error:
+        raise ValueError(
+            f"[lm] names the corpus '{name}', but the config has no [{name}] block."
+        ) from error
+    return registry.resolve({"reader": section})["reader"]

@@ -1,0 +1,322 @@
+"""The training loop of language models: truncated BPTT over streams of text."""
+
+import dataclasses
+import itertools
+import math
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Tuple
+
+import numpy
+import torch
+from spacy.language import Language
+from spacy.util import fix_random_seed
+from torch import nn
+
+from ..modules.bilm import BiLM, BiLMState
+from ..text import BEGIN_SENTENCE, END_SENTENCE, Vocabulary, words_to_chars
+from .checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint
+from .config import LMConfig
+from .evaluate import evaluate_language_model
+from .objectives import Objective, create_objective
+from .optimizers import parameter_groups
+from .stream import TokenStream
+
+DIRECTORY_BEST = "model-best"
+DIRECTORY_LAST = "model-last"
+META_KEY = "language_model"
+
+
+class LanguageModelTrainer:
+    """Train the language model of a pipeline.
+
+    nlp (Language): The pipeline; its language model component has its weights.
+    module (nn.Module): The language model in it.
+    vocabulary (Vocabulary): The words it predicts.
+    train (TokenStream): Training text.
+    dev (TokenStream): Held-out text.
+    config (LMConfig): Settings.
+    output (Path): Directory of the run.
+    """
+
+    def __init__(
+        self,
+        nlp: Language,
+        module: nn.Module,
+        vocabulary: Vocabulary,
+        *,
+        train: TokenStream,
+        dev: TokenStream,
+        config: LMConfig,
+        output: Path,
+    ) -> None:
+        self.nlp, self.module, self.vocabulary = nlp, module, vocabulary
+        self.train_stream, self.dev_stream = train, dev
+        self.config, self.output = config, output
+        self.progress = Progress()
+        self.objective: Objective = create_objective(
+            module,
+            train,
+            vocabulary,
+            dtype=config.dtype,
+            alpha=config.alpha,
+            beta=config.beta,
+        )
+        self._config_at_rest = module.config
+        module.config = scale_dropouts(module.config, config.drop_mult)
+        groups = parameter_groups(module, config.lr_decay)
+        self.optimizer: torch.optim.Optimizer = config.optimizer(groups)
+        self.state = self.objective.zero_state(config.batch_size)
+
+    def train(
+        self,
+        *,
+        resume: bool = False,
+        stdout: IO[str] = sys.stdout,
+        stderr: IO[str] = sys.stderr,
+    ) -> Dict[str, float]:
+        """Train to the end, evaluating, logging and saving on the way.
+
+        resume (bool): Go on from the run's checkpoint.
+        stdout (IO): Where the logger writes.
+        stderr (IO): Where the logger shows its progress bar.
+        RETURNS (Dict[str, float]): Metrics of the last evaluation.
+        """
+        config, progress = self.config, self.progress
+        fix_random_seed(config.seed)
+        if resume:
+            self._restore()
+            progress = self.progress
+        log_step, finalize = self._setup_logger(stdout, stderr)
+        rates = itertools.islice(_rates(config.learn_rate), progress.step, None)
+        started = time.perf_counter() - progress.seconds
+        metrics: Dict[str, float] = {}
+        # Evaluated before any training: the table starts where the model starts.
+        if progress.step == 0:
+            metrics = self._evaluate(log_step)
+        for inputs, targets, is_last in self._windows():
+            self._update(inputs, targets, next(rates))
+            progress.seconds = time.perf_counter() - started
+            done = is_last or self._stop()
+            progress.finished = done
+            if done or progress.step % config.eval_frequency == 0:
+                metrics = self._evaluate(log_step)
+            else:
+                log_step(None)
+            if done or progress.step % config.checkpoint_frequency == 0:
+                self._save_checkpoint()
+            if done:
+                break
+        finalize()
+        self._save_pipeline(DIRECTORY_LAST, metrics)
+        return metrics
+
+    def _windows(self) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray, bool]]:
+        config, progress = self.config, self.progress
+        while True:
+            tokens = self.train_stream.shuffled([config.seed, progress.epoch])
+            rows = self.objective.rows(tokens, config.batch_size, pad=False)
+            n_steps = rows.inputs.shape[2]
+            if not n_steps:
+                raise ValueError(
+                    f"The training text has {len(tokens)} tokens, too few for [lm] "
+                    f"batch_size = {config.batch_size} rows. Lower batch_size."
+                )
+            if progress.position == 0:
+                self.state = self.objective.zero_state(config.batch_size)
+            while progress.position < n_steps:
+                start = progress.position
+                window = slice(start, start + config.bptt)
+                progress.position = min(start + config.bptt, n_steps)
+                ends_epoch = progress.position == n_steps
+                is_last = ends_epoch and progress.epoch + 1 == config.max_epochs
+                if ends_epoch:
+                    progress.epoch, progress.position = progress.epoch + 1, 0
+                yield rows.inputs[:, :, window], rows.targets[:, :, window], is_last
+                if ends_epoch:
+                    break
+
+    def _update(
+        self, inputs: numpy.ndarray, targets: numpy.ndarray, rate: float
+    ) -> None:
+        config, progress = self.config, self.progress
+        self.module.train()
+        result = self.objective.step(inputs, targets, self.state)
+        self.state = result.state
+        n_targets = result.n_targets * len(result.losses)
+        loss = result.losses.sum() / n_targets + result.penalty
+        if not math.isfinite(float(loss.detach())):
+            raise ValueError(
+                f"The loss is {float(loss.detach())} at step {progress.step}: training "
+                "has diverged. Lower [lm] learn_rate or set [lm] max_grad_norm."
+            )
+        loss.backward()
+        if config.max_grad_norm:
+            nn.utils.clip_grad_norm_(self.module.parameters(), config.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            # A short last window has fewer tokens to learn from.
+            share = inputs.shape[2] / config.bptt
+            group["lr"] = rate * group["lr_scale"] * share
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        progress.step += 1
+        progress.n_tokens += result.n_targets
+        progress.n_targets += result.n_targets
+        for name, value in zip(self.objective.directions, result.losses.tolist()):
+            progress.losses[name] = progress.losses.get(name, 0.0) + value
+
+    def _stop(self) -> bool:
+        config, progress = self.config, self.progress
+        if config.max_steps and progress.step >= config.max_steps:
+            return True
+        waited = progress.step - progress.best_step
+        return bool(config.patience and progress.history and waited >= config.patience)
+
+    def _evaluate(self, log_step: Callable[..., None]) -> Dict[str, float]:
+        config, progress = self.config, self.progress
+        metrics = evaluate_language_model(
+            self.module, self.dev_stream, self.vocabulary
+        )
+        progress.history.append((progress.step, metrics["perplexity"]))
+        if metrics["perplexity"] < progress.best_perplexity:
+            progress.best_perplexity = metrics["perplexity"]
+            progress.best_step = progress.step
+            if progress.step:
+                self._save_pipeline(DIRECTORY_BEST, metrics)
+        train_loss = sum(progress.losses.values()) / max(
+            1, progress.n_targets * len(self.objective.directions)
+        )
+        log_step(
+            {
+                "epoch": progress.epoch,
+                "step": progress.step,
+                "score": 1.0 / metrics["perplexity"],
+                "other_scores": {
+                    **metrics,
+                    "learn_rate": self.optimizer.param_groups[-1]["lr"],
+                },
+                "losses": {
+                    name: train_loss if name == config.component else 0.0
+                    for name in self.nlp.pipe_names
+                },
+                "checkpoints": [
+                    (1.0 / perplexity, step) for step, perplexity in progress.history
+                ],
+                "seconds": int(progress.seconds),
+                "words": progress.n_tokens,
+                "max_steps": config.max_steps,
+            }
+        )
+        progress.losses, progress.n_targets = {}, 0
+        return metrics
+
+    def _setup_logger(
+        self, stdout: IO[str], stderr: IO[str]
+    ) -> Tuple[Callable[..., None], Callable[[], None]]:
+        # What loggers of spaCy's protocol read from the config.
+        training = self.nlp.config["training"]
+        training["max_steps"] = self.config.max_steps
+        training["eval_frequency"] = self.config.eval_frequency
+        training["score_weights"] = {"perplexity": 0.0}
+        return self.config.logger(self.nlp, stdout, stderr)
+
+    def _save_pipeline(self, name: str, metrics: Dict[str, float]) -> None:
+        progress = self.progress
+        if isinstance(self.module, BiLM):
+            words = neutral_sentence(self.dev_stream)
+            chars = words_to_chars(words, self.module.config.max_chars)
+            self.module.store_warm_state(
+                torch.from_numpy(chars).to(self.module.warm_hidden.device)
+            )
+        self.nlp.meta[META_KEY] = {
+            **self.nlp.meta.get(META_KEY, {}),
+            self.config.component: {
+                "kind": str(self.module.kind),
+                "steps": progress.step,
+                "tokens_seen": progress.n_tokens,
+                "seconds": round(progress.seconds),
+                **{key: round(value, 4) for key, value in metrics.items()},
+            },
+        }
+        config, self.module.config = self.module.config, self._config_at_rest
+        replace_directory(self.output / name, self.nlp.to_disk)
+        self.module.config = config
+
+    def _save_checkpoint(self) -> None:
+        save_checkpoint(
+            self.output,
+            module=self.module,
+            optimizer=self.optimizer,
+            state=_plain_state(self.state),
+            progress=self.progress,
+            fingerprint=self.train_stream.fingerprint(),
+        )
+
+    def _restore(self) -> None:
+        data = load_checkpoint(self.output)
+        fingerprint = self.train_stream.fingerprint()
+        if data["fingerprint"] != fingerprint:
+            raise ValueError(
+                f"{self.output / CHECKPOINT_FILE} belongs to another training text "
+                f"({data['fingerprint']}, now {fingerprint}). Resume with the text the "
+                "run began with, or start anew without --resume."
+            )
+        self.module.load_state_dict(data["module"])
+        self.optimizer.load_state_dict(data["optimizer"])
+        state = data["state"]
+        if isinstance(self.state, BiLMState):
+            state = BiLMState(*state)
+        self.state = state
+        self.progress = Progress(**data["progress"])
+        torch.set_rng_state(data["torch_rng"])
+
+
+def scale_dropouts(config: Any, factor: float) -> Any:
+    """Return a model's settings with every dropout multiplied by a factor."""
+    dropouts = {
+        field.name: getattr(config, field.name) * factor
+        for field in dataclasses.fields(config)
+        if field.name.endswith("dropout")
+    }
+    return dataclasses.replace(config, **dropouts)
+
+
+def neutral_sentence(stream: TokenStream) -> List[str]:
+    """Return the first sentence of middling length, with its boundaries.
+
+    The state after it is what the biLM starts from in a pipeline.
+    """
+    boundary = stream.types.index(BEGIN_SENTENCE)
+    text = numpy.asarray(stream.tokens)
+    edges = numpy.append(numpy.flatnonzero(text == boundary), len(text))
+    middling = [i for i, n in enumerate(numpy.diff(edges)) if 10 <= n <= 30] or [0]
+    start, end = edges[middling[0]], edges[middling[0] + 1]
+    words = [stream.types[i] for i in text[start + 1 : end]]
+    return [BEGIN_SENTENCE, *words, END_SENTENCE]
+
+
+def replace_directory(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a directory under a temporary name, then put it in the old one's place."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    old = path.with_name(f"{path.name}.old")
+    for leftover in (temporary, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    write(temporary)
+    if path.exists():
+        path.rename(old)
+    temporary.rename(path)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _rates(learn_rate: "float | Iterable[float]") -> Iterator[float]:
+    if isinstance(learn_rate, (int, float)):
+        return itertools.repeat(float(learn_rate))
+    return iter(learn_rate)
+
+
+def _plain_state(state: Any) -> List[Any]:
+    return [list(part) if isinstance(part, list) else part for part in state]

@@ -1,0 +1,277 @@
+"""What the two kinds of language model are trained to do, on streams of text."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Protocol, Tuple
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..modules.awd_lstm import AWDLSTM, activation_regularization, detach_state
+from ..modules.bilm import BiLM, BiLMState
+from ..modules.heads import softmax_loss
+from ..text import BEGIN_SENTENCE, END_SENTENCE, Vocabulary, words_to_chars
+from ..text.token_rules import SPECIALS
+from ..text.token_rules import UNKNOWN as AWD_LSTM_UNKNOWN
+from ..text.vocabulary import BILM_SPECIALS
+from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
+from .stream import Tokens, TokenStream
+
+# Targets that are there only to fill up the last row.
+NO_TARGET = -1
+
+_VOCABULARY_RULES = {
+    "bilm": (BILM_SPECIALS, BILM_UNKNOWN),
+    "awd_lstm": (SPECIALS, AWD_LSTM_UNKNOWN),
+}
+
+
+@dataclass
+class Rows:
+    """Contiguous text in rows, one set of rows per direction.
+
+    inputs (NDArray): Word types. *Shape:* `(n_directions, batch, n_steps)`
+    targets (NDArray): Ids of the words to predict, or -1. The same shape.
+    """
+
+    inputs: NDArray[numpy.int64]
+    targets: NDArray[numpy.int64]
+
+
+@dataclass
+class StepResult:
+    """What one window of the rows gave.
+
+    losses (Tensor): Summed negative log-likelihood of each direction, in nats.
+        *Shape:* `(n_directions,)`
+    n_targets (int): Targets per direction.
+    penalty (Tensor): Regularisation of the window, a scalar.
+    state (Any): The carried state.
+    """
+
+    losses: Tensor
+    n_targets: int
+    penalty: Tensor
+    state: Any
+
+
+class Objective(Protocol):
+    """How a language model is trained on streams."""
+
+    directions: Tuple[str, ...]
+
+    def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
+        """Lay a stream out in rows; `pad` keeps the tokens of a last, shorter column."""
+
+    def zero_state(self, batch_size: int) -> Any:
+        """Return the state that rows start from."""
+
+    def step(
+        self, inputs: NDArray[numpy.int64], targets: NDArray[numpy.int64], state: Any
+    ) -> StepResult:
+        """Read one window and predict its targets."""
+
+
+def build_vocabulary(
+    kind: str, counts: Dict[str, int], *, max_size: int, min_freq: int
+) -> Vocabulary:
+    """Take the words that a language model of this kind shall predict."""
+    specials, unknown = _VOCABULARY_RULES[kind]
+    if kind == "bilm":
+        # One boundary symbol stands in the stream for both.
+        counts = {**counts, END_SENTENCE: counts.get(BEGIN_SENTENCE, 0)}
+    return Vocabulary.build(
+        counts, specials=specials, unknown=unknown, max_size=max_size, min_freq=min_freq
+    )
+
+
+def create_objective(
+    module: nn.Module,
+    stream: TokenStream,
+    vocabulary: Vocabulary,
+    *,
+    dtype: torch.dtype = torch.float32,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+) -> Objective:
+    """Set up the objective of a module on a stream.
+
+    module (nn.Module): A biLM with its softmax, or an AWD-LSTM.
+    stream (TokenStream): The text.
+    vocabulary (Vocabulary): The words to predict.
+    dtype (torch.dtype): Precision of the large matrix products.
+    alpha (float): Weight of AR, for the AWD-LSTM.
+    beta (float): Weight of TAR, for the AWD-LSTM.
+    RETURNS (Objective): The objective.
+    """
+    if isinstance(module, BiLM):
+        return BiLMObjective(module, stream.types, vocabulary, dtype)
+    if isinstance(module, AWDLSTM):
+        return AWDLSTMObjective(module, stream.types, vocabulary, dtype, alpha, beta)
+    raise TypeError(f"No language model objective for {type(module).__name__}.")
+
+
+class BiLMObjective:
+    """Predict the next word and the previous word, one softmax for both.
+
+    The backward rows hold the text reversed, so both directions carry their state
+    from window to window.
+    """
+
+    directions = ("forward", "backward")
+
+    def __init__(
+        self,
+        module: BiLM,
+        types: List[str],
+        vocabulary: Vocabulary,
+        dtype: torch.dtype,
+    ) -> None:
+        if module.head is None:
+            raise ValueError(
+                "This biLM has no softmax, so it can neither be trained nor evaluated "
+                "as a language model."
+            )
+        self.module, self.head, self.dtype = module, module.head, dtype
+        self.device = module.head.weight.device
+        # Computed once per word type, not once per occurrence.
+        self._chars = torch.from_numpy(
+            words_to_chars(types, module.config.max_chars).astype(numpy.int16)
+        )
+        self._target_ids = numpy.asarray(vocabulary.ids(types))
+        self._begin, self._end = types.index(BEGIN_SENTENCE), types.index(END_SENTENCE)
+
+    def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
+        """See `Objective.rows`."""
+        inputs, targets = [], []
+        for text, read, predicted in (
+            (tokens, self._begin, self._end),
+            (tokens[::-1], self._end, self._begin),
+        ):
+            # Streams begin with a boundary; the reversed one needs its own.
+            if text[0] != self._begin:
+                text = numpy.concatenate([[self._begin], text])
+            else:
+                text = numpy.concatenate([text, [self._begin]])
+            boundary = text == self._begin
+            types = numpy.where(boundary, read, text)
+            goals = self._target_ids[numpy.where(boundary, predicted, text)]
+            inputs.append(_fold(types[:-1], batch_size, pad, fill=read))
+            targets.append(_fold(goals[1:], batch_size, pad, fill=NO_TARGET))
+        return Rows(numpy.stack(inputs), numpy.stack(targets))
+
+    def zero_state(self, batch_size: int) -> BiLMState:
+        """See `Objective.zero_state`."""
+        return self.module.initial_state(batch_size, "zeros")
+
+    def step(
+        self,
+        inputs: NDArray[numpy.int64],
+        targets: NDArray[numpy.int64],
+        state: BiLMState,
+    ) -> StepResult:
+        """See `Objective.step`."""
+        used, index = numpy.unique(inputs, return_inverse=True)
+        chars = self._chars[torch.from_numpy(used)].long().to(self.device)
+        word_index = torch.from_numpy(index.reshape(inputs.shape)).to(self.device)
+        outputs, state = self.module.stream(chars, word_index, state)
+        losses = [
+            _direction_loss(
+                output, goal, self.head.weight, self.head.bias, self.dtype
+            )
+            for output, goal in zip(outputs, targets)
+        ]
+        n_targets = int((targets[0] != NO_TARGET).sum())
+        return StepResult(
+            torch.stack(losses), n_targets, outputs.new_zeros(()), state
+        )
+
+
+class AWDLSTMObjective:
+    """Predict the next word, with AR and TAR."""
+
+    directions = ("forward",)
+
+    def __init__(
+        self,
+        module: AWDLSTM,
+        types: List[str],
+        vocabulary: Vocabulary,
+        dtype: torch.dtype,
+        alpha: float,
+        beta: float,
+    ) -> None:
+        self.module, self.dtype = module, dtype
+        self.alpha, self.beta = alpha, beta
+        self.device = module.embedding.weight.device
+        self._ids = numpy.asarray(vocabulary.ids(types))
+
+    def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
+        """See `Objective.rows`."""
+        ids = self._ids[tokens]
+        padding = self.module.config.padding_idx
+        inputs = _fold(ids[:-1], batch_size, pad, fill=padding)
+        targets = _fold(ids[1:], batch_size, pad, fill=NO_TARGET)
+        return Rows(inputs[None], targets[None])
+
+    def zero_state(self, batch_size: int) -> Any:
+        """See `Objective.zero_state`."""
+        return self.module.zero_state(batch_size)
+
+    def step(
+        self,
+        inputs: NDArray[numpy.int64],
+        targets: NDArray[numpy.int64],
+        state: Any,
+    ) -> StepResult:
+        """See `Objective.step`."""
+        ids = torch.from_numpy(inputs[0]).to(self.device)
+        half = self.dtype != torch.float32
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            encoded = self.module.encode(ids, state)
+        output = encoded.output.float()
+        loss = _direction_loss(
+            output,
+            targets[0],
+            self.module.embedding.weight,
+            self.module.decoder_bias,
+            self.dtype,
+        )
+        penalty = activation_regularization(
+            output, encoded.raw_outputs[-1], self.alpha, self.beta
+        )
+        return StepResult(
+            loss.unsqueeze(0),
+            int((targets[0] != NO_TARGET).sum()),
+            penalty,
+            [(h.float(), c.float()) for h, c in detach_state(encoded.state)],
+        )
+
+
+def _direction_loss(
+    output: Tensor,
+    targets: NDArray[numpy.int64],
+    weight: Tensor,
+    bias: "Tensor | None",
+    dtype: torch.dtype,
+) -> Tensor:
+    goals = torch.from_numpy(numpy.ascontiguousarray(targets)).to(output.device)
+    goals = goals.reshape(-1)
+    hidden = output.reshape(len(goals), -1)
+    keep = goals != NO_TARGET
+    if not bool(keep.all()):
+        hidden, goals = hidden[keep], goals[keep]
+    return softmax_loss(hidden, goals, weight, bias, dtype=dtype)
+
+
+def _fold(
+    values: NDArray[Any], batch_size: int, pad: bool, *, fill: int
+) -> NDArray[numpy.int64]:
+    """Cut a stream into rows: the rest is dropped, or the last row filled up."""
+    values = numpy.asarray(values, dtype=numpy.int64)
+    if pad:
+        missing = -len(values) % batch_size
+        values = numpy.concatenate([values, numpy.full(missing, fill)])
+    n_steps = len(values) // batch_size
+    return values[: batch_size * n_steps].reshape(batch_size, n_steps)

@@ -1,0 +1,73 @@
+"""Torch optimizers for language model training, as configs name them."""
+
+from typing import Any, Callable, Dict, Iterable, List
+
+import torch
+from spacy.util import registry
+from torch import nn
+
+OptimizerFactory = Callable[[Iterable[Dict[str, Any]]], torch.optim.Optimizer]
+
+
+@registry.optimizers("spacy-elmo-ulmfit.TorchAdamW.v1")
+def create_adamw(
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    eps: float = 1e-5,
+    weight_decay: float = 0.01,
+) -> OptimizerFactory:
+    """Create AdamW (arXiv:1711.05101), with decoupled weight decay.
+
+    beta1 (float): Decay of the mean of gradients.
+    beta2 (float): Decay of the mean of squared gradients.
+    eps (float): Added to the root of the mean square.
+    weight_decay (float): Share of a weight that is taken away per unit of rate.
+    RETURNS (Callable): Builds the optimizer from parameter groups.
+    """
+
+    def build(groups: Iterable[Dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            list(groups),
+            lr=0.0,
+            betas=(beta1, beta2),
+            eps=eps,
+            weight_decay=weight_decay,
+            fused=True,
+        )
+
+    return build
+
+
+@registry.optimizers("spacy-elmo-ulmfit.TorchSGD.v1")
+def create_sgd(momentum: float = 0.0, weight_decay: float = 0.0) -> OptimizerFactory:
+    """Create stochastic gradient descent.
+
+    momentum (float): Share of the last step that is kept.
+    weight_decay (float): L2 penalty.
+    RETURNS (Callable): Builds the optimizer from parameter groups.
+    """
+
+    def build(groups: Iterable[Dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            list(groups), lr=0.0, momentum=momentum, weight_decay=weight_decay
+        )
+
+    return build
+
+
+def parameter_groups(module: nn.Module, lr_decay: float) -> List[Dict[str, Any]]:
+    """Group a module's parameters by layer, each with its share of the rate.
+
+    module (nn.Module): A module with `layer_groups`.
+    lr_decay (float): Factor between neighbouring groups; the top has the full rate.
+    RETURNS (List[Dict[str, Any]]): Groups with `params` and `lr_scale`.
+    """
+    groups = [
+        {"params": [], "lr_scale": lr_decay**-depth}
+        for depth in reversed(range(len(module.layer_groups)))
+    ]
+    for name, parameter in module.named_parameters():
+        for group, prefixes in zip(groups, module.layer_groups):
+            if name.startswith(prefixes):
+                group["params"].append(parameter)
+    return [group for group in groups if group["params"]]

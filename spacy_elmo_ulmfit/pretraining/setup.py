@@ -1,0 +1,200 @@
+"""From a config to a trainer: pipeline, text, vocabulary, language model."""
+
+from pathlib import Path
+from typing import Iterable, Iterator, NamedTuple, Union, cast
+
+from spacy import util
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Config, fix_random_seed
+
+from ..layers.shim import LanguageModelShim
+from ..pipeline.source import find_language_model, load_pipeline
+from ..text import Vocabulary
+from .checkpoint import CHECKPOINT_FILE, load_checkpoint
+from .config import LMConfig, resolve_corpus, resolve_lm_config
+from .loop import LanguageModelTrainer
+from .objectives import build_vocabulary
+from .stream import TokenStream, build_stream, prepared_docs
+from .vocabulary_mapping import map_vocabulary
+
+_STREAMS = "corpus"
+
+
+class Streams(NamedTuple):
+    """The text of a run.
+
+    train (TokenStream): What is learnt from.
+    dev (TokenStream): What is held out.
+    """
+
+    train: TokenStream
+    dev: TokenStream
+
+
+def setup_pretraining(
+    config: Config, output: Path, *, resume: bool = False
+) -> LanguageModelTrainer:
+    """Prepare the training of a new language model.
+
+    config (Config): The config, not interpolated.
+    output (Path): Directory of the run.
+    resume (bool): Whether the run goes on from its checkpoint.
+    RETURNS (LanguageModelTrainer): The trainer.
+    """
+    settings = resolve_lm_config(config.interpolate())
+    check_output(output, resume=resume)
+    fix_random_seed(settings.seed)
+    nlp = util.load_model_from_config(config, auto_fill=True)
+    shim = _language_model_shim(nlp, settings.component)
+    streams = _load_streams(nlp, settings, shim.kind, output, resume=resume)
+    vocabulary = _build_vocabulary(shim.kind, streams.train, settings)
+    shim.create(vocabulary, n_words=len(vocabulary))
+    return _create_trainer(nlp, shim, streams, settings, output)
+
+
+def setup_finetuning(
+    config: Config,
+    output: Path,
+    *,
+    source: Union[str, Path],
+    resume: bool = False,
+) -> LanguageModelTrainer:
+    """Prepare the further training of a language model on other text.
+
+    The pipeline, its language model and all sizes come from `source`; the config
+    says what to read and how to train.
+
+    config (Config): The config, not interpolated.
+    output (Path): Directory of the run.
+    source (Union[str, Path]): The pipeline with the trained language model.
+    resume (bool): Whether the run goes on from its checkpoint.
+    RETURNS (LanguageModelTrainer): The trainer.
+    """
+    settings = resolve_lm_config(config.interpolate())
+    check_output(output, resume=resume)
+    fix_random_seed(settings.seed)
+    nlp = load_pipeline(source)
+    for section in ("paths", "system", "corpora", "lm"):
+        if section in config:
+            nlp.config[section] = config[section]
+    found = find_language_model(nlp, source=str(source))
+    settings = settings.model_copy(update={"component": found.name})
+    nlp.config["lm"]["component"] = found.name
+    if found.vocabulary is None:
+        raise ValueError(
+            f"The language model in {source} has no vocabulary and no softmax, so it "
+            "cannot be trained further."
+        )
+    shim = _language_model_shim(nlp, found.name)
+    streams = _load_streams(nlp, settings, shim.kind, output, resume=resume)
+    vocabulary = _build_vocabulary(shim.kind, streams.train, settings)
+    if settings.vocabulary == "extend":
+        vocabulary = found.vocabulary.extend(vocabulary)
+    mapped = map_vocabulary(found.module, found.vocabulary, vocabulary)
+    shim.set_module(mapped.module, vocabulary)
+    util.logger.info(
+        "Vocabulary of %d words: %d known, %d new (mean row)",
+        len(vocabulary),
+        mapped.n_known,
+        mapped.n_new,
+    )
+    return _create_trainer(nlp, shim, streams, settings, output)
+
+
+def read_stream(
+    nlp: Language, component: str, docs: Iterable[Union[Doc, Example]], source: str
+) -> TokenStream:
+    """Read documents as the pipeline's language model does.
+
+    nlp (Language): The pipeline.
+    component (str): Name of the language model's component.
+    docs (Iterable[Union[Doc, Example]]): What a corpus reader yields.
+    source (str): Where they come from, for error messages.
+    RETURNS (TokenStream): The stream.
+    """
+    kind = _language_model_shim(nlp, component).kind
+    prepared = prepared_docs(nlp, component, _as_docs(docs))
+    return build_stream(prepared, kind, source=source)
+
+
+def check_output(output: Path, *, resume: bool) -> None:
+    """Make sure that a new run does not overwrite one that can still be resumed."""
+    if resume or not (output / CHECKPOINT_FILE).exists():
+        return
+    if not load_checkpoint(output)["progress"]["finished"]:
+        raise ValueError(
+            f"{output} holds a run that was interrupted. Go on with it by --resume, or "
+            f"delete {output / CHECKPOINT_FILE} to start anew."
+        )
+
+
+def _language_model_shim(nlp: Language, component: str) -> LanguageModelShim:
+    if component not in nlp.pipe_names:
+        raise ValueError(
+            f"[lm] component = '{component}' is not in the pipeline {nlp.pipe_names}. "
+            "Name the elmo_tok2vec or awd_lstm_tok2vec component of [nlp] pipeline."
+        )
+    shim = getattr(nlp.get_pipe(component), "shim", None)
+    if not isinstance(shim, LanguageModelShim):
+        raise ValueError(
+            f"[lm] component = '{component}' is no language model: it must be made by "
+            "the factory elmo_tok2vec or awd_lstm_tok2vec."
+        )
+    return shim
+
+
+def _load_streams(
+    nlp: Language, settings: LMConfig, kind: str, output: Path, *, resume: bool
+) -> Streams:
+    directory = output / _STREAMS
+    if resume and directory.exists():
+        return Streams(
+            TokenStream.load(directory / "train"), TokenStream.load(directory / "dev")
+        )
+    streams = Streams(
+        *(
+            read_stream(
+                nlp, settings.component, resolve_corpus(nlp, name)(nlp), f"[{name}]"
+            )
+            for name in (settings.train_corpus, settings.dev_corpus)
+        )
+    )
+    streams.train.save(directory / "train")
+    streams.dev.save(directory / "dev")
+    return streams
+
+
+def _as_docs(items: Iterable[Union[Doc, Example]]) -> Iterator[Doc]:
+    for item in items:
+        yield item.predicted if isinstance(item, Example) else item
+
+
+def _build_vocabulary(
+    kind: str, stream: TokenStream, settings: LMConfig
+) -> Vocabulary:
+    return build_vocabulary(
+        kind,
+        stream.counts(),
+        max_size=settings.max_vocab,
+        min_freq=settings.min_freq,
+    )
+
+
+def _create_trainer(
+    nlp: Language,
+    shim: LanguageModelShim,
+    streams: Streams,
+    settings: LMConfig,
+    output: Path,
+) -> LanguageModelTrainer:
+    return LanguageModelTrainer(
+        nlp,
+        shim.module,
+        cast(Vocabulary, shim.vocabulary),
+        train=streams.train,
+        dev=streams.dev,
+        config=settings,
+        output=output,
+    )

@@ -1,0 +1,147 @@
+"""A corpus as one stream of numbered tokens."""
+
+import zlib
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, List, Sequence
+
+import numpy
+import srsly
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ..text import BEGIN_SENTENCE, END_SENTENCE, lm_tokens, token_sequences
+
+Tokens = NDArray[numpy.int32]
+
+
+@dataclass
+class TokenStream:
+    """The tokens of a corpus, documents one after the other.
+
+    types (List[str]): The distinct words.
+    tokens (NDArray): Position in `types` of every token. *Shape:* `(n_tokens,)`
+    doc_starts (NDArray): Where the documents start. *Shape:* `(n_docs,)`
+    """
+
+    types: List[str]
+    tokens: Tokens
+    doc_starts: NDArray[numpy.int64]
+
+    def counts(self) -> Dict[str, int]:
+        """Return how often each word occurs."""
+        numbers = numpy.bincount(self.tokens, minlength=len(self.types))
+        return dict(zip(self.types, numbers.tolist()))
+
+    def shuffled(self, seed: Sequence[int]) -> Tokens:
+        """Return the tokens with the documents in another order.
+
+        seed (Sequence[int]): The order depends on these numbers alone.
+        """
+        ends = numpy.append(self.doc_starts[1:], len(self.tokens))
+        order = numpy.random.default_rng(seed).permutation(len(self.doc_starts))
+        pieces = [self.tokens[self.doc_starts[i] : ends[i]] for i in order]
+        return numpy.concatenate(pieces)
+
+    def fingerprint(self) -> str:
+        """Return a short text that changes when the tokens do."""
+        return f"{len(self.tokens)}-{zlib.crc32(self.tokens.tobytes()):08x}"
+
+    def save(self, path: Path) -> None:
+        """Write the stream to a folder."""
+        path.mkdir(parents=True, exist_ok=True)
+        numpy.save(path / "tokens.npy", self.tokens)
+        numpy.save(path / "doc_starts.npy", self.doc_starts)
+        srsly.write_json(path / "types.json", self.types)
+
+    @classmethod
+    def load(cls, path: Path) -> "TokenStream":
+        """Read a stream that `save` wrote; the tokens stay on disk until used."""
+        return cls(
+            srsly.read_json(path / "types.json"),
+            numpy.load(path / "tokens.npy", mmap_mode="r", allow_pickle=False),
+            numpy.load(path / "doc_starts.npy", allow_pickle=False),
+        )
+
+
+def bilm_words(doc: Doc) -> Iterator[str]:
+    """Yield what a biLM reads of a document: each sequence after one boundary.
+
+    The boundary stands for `</S>` where it is predicted and for `<S>` where it is
+    read (the other way round for the backward model), so that neither model is
+    ever asked to predict that a sentence begins.
+    """
+    words = [token.text for token in doc]
+    for sequence in token_sequences(doc):
+        yield BEGIN_SENTENCE
+        yield from (words[i] for i in sequence)
+
+
+def awd_lstm_words(doc: Doc) -> Iterable[str]:
+    """Return what an AWD-LSTM reads of a document."""
+    return lm_tokens(doc).words
+
+
+WORDS: Dict[str, Callable[[Doc], Iterable[str]]] = {
+    "bilm": bilm_words,
+    "awd_lstm": awd_lstm_words,
+}
+# Words that are always known by these numbers, whether they occur or not.
+FIRST_TYPES = {"bilm": [BEGIN_SENTENCE, END_SENTENCE], "awd_lstm": []}
+
+
+def prepared_docs(nlp: Language, component: str, docs: Iterable[Doc]) -> Iterator[Doc]:
+    """Run the components before the language model, such as a sentencizer.
+
+    nlp (Language): The pipeline.
+    component (str): Name of the language model's component.
+    docs (Iterable[Doc]): Tokenised documents.
+    YIELDS (Doc): The documents as the language model will see them in the pipeline.
+    """
+    for name, pipe in nlp.pipeline:
+        if name == component:
+            break
+        docs = pipe.pipe(docs) if hasattr(pipe, "pipe") else map(pipe, docs)
+    yield from docs
+
+
+def build_stream(docs: Iterable[Doc], kind: str, *, source: str) -> TokenStream:
+    """Number the tokens of a corpus.
+
+    docs (Iterable[Doc]): The documents.
+    kind (str): `"bilm"` or `"awd_lstm"`: what reads them.
+    source (str): Where they come from, for error messages.
+    RETURNS (TokenStream): The stream.
+    RAISES (ValueError): If the corpus has no words.
+    """
+    words_of = WORDS[kind]
+    numbers = {word: i for i, word in enumerate(FIRST_TYPES[kind])}
+    tokens, doc_starts, n_words = array("i"), array("q"), 0
+    for doc in docs:
+        words = list(words_of(doc))
+        if len(words) < 2:
+            continue
+        doc_starts.append(len(tokens))
+        tokens.extend([numbers.setdefault(word, len(numbers)) for word in words])
+        n_words += 1
+    if not n_words:
+        raise ValueError(
+            f"The corpus of {source} is empty: no line with words in it. Check the path "
+            "in [corpora] and that the file holds one document per line."
+        )
+    return TokenStream(
+        list(numbers),
+        numpy.frombuffer(tokens, dtype=numpy.int32).copy(),
+        numpy.frombuffer(doc_starts, dtype=numpy.int64).copy(),
+    )
+
+
+def merged_counts(streams: Iterable[TokenStream]) -> Dict[str, int]:
+    """Return how often each word occurs in several streams."""
+    total: Counter = Counter()
+    for stream in streams:
+        total.update(stream.counts())
+    return dict(total)

@@ -1,0 +1,59 @@
+"""Give a trained language model another vocabulary."""
+
+from typing import Any, Dict, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoints import build_module
+from ..checkpoints.native import module_settings
+from ..text import Vocabulary
+
+# Parameters with a row per word.
+_ROWS = {
+    "bilm": ("head.weight", "head.bias"),
+    "awd_lstm": ("embedding.weight", "decoder_bias"),
+}
+
+
+class MappedModel(NamedTuple):
+    """A model with a new vocabulary.
+
+    module (nn.Module): The model.
+    n_known (int): Words that kept their rows.
+    n_new (int): Words that got the mean row.
+    """
+
+    module: nn.Module
+    n_known: int
+    n_new: int
+
+
+def map_vocabulary(module: nn.Module, old: Vocabulary, new: Vocabulary) -> MappedModel:
+    """Build the same model for other words.
+
+    Words are matched by name: known ones keep their rows, new ones start from the
+    mean row and the mean bias (Howard & Ruder 2018, section 3.2).
+
+    module (nn.Module): A biLM with softmax or an AWD-LSTM; it is left as it is.
+    old (Vocabulary): Its words.
+    new (Vocabulary): The words to predict from now on.
+    RETURNS (MappedModel): The new model, on the CPU.
+    """
+    source = torch.tensor([old.id(w) if w in old else -1 for w in new.words])
+    state: Dict[str, Tensor] = dict(module.state_dict())
+    for name in _ROWS[str(module.kind)]:
+        if name in state:
+            state[name] = _map_rows(state[name].cpu(), source)
+    settings: Dict[str, Any] = {**module_settings(module), "n_words": len(new)}
+    mapped = build_module(str(module.kind), settings)
+    mapped.load_state_dict(state)
+    n_known = int((source >= 0).sum())
+    return MappedModel(mapped, n_known, len(new) - n_known)
+
+
+def _map_rows(rows: Tensor, source: Tensor) -> Tensor:
+    mapped = rows.mean(dim=0).expand(len(source), *rows.shape[1:]).clone()
+    known = source >= 0
+    mapped[known] = rows[source[known]]
+    return mapped

@@ -1,0 +1,96 @@
+"""From spaCy's tokens to the tokens an AWD-LSTM reads.
+
+The rules are those of ULMFiT's published models: words are lower-cased, and what
+that loses is told by special tokens before them. They work on spaCy's tokens, so
+every token of the language model belongs to exactly one token of the `Doc`.
+"""
+
+import re
+from itertools import groupby
+from typing import Iterator, List, NamedTuple, Tuple
+
+from spacy.tokens import Doc
+
+UNKNOWN = "xxunk"
+PADDING = "xxpad"
+BEGIN = "xxbos"
+END = "xxeos"
+FIELD = "xxfld"
+REPEATED_CHARACTER = "xxrep"
+REPEATED_WORD = "xxwrep"
+UPPER = "xxup"
+CAPITALIZED = "xxmaj"
+
+# In the order of fastai v2; the ids of the vocabulary start with them.
+SPECIALS = (
+    UNKNOWN, PADDING, BEGIN, END, FIELD,
+    REPEATED_CHARACTER, REPEATED_WORD, UPPER, CAPITALIZED,
+)  # fmt: skip
+
+_REPEATED = re.compile(r"(\S)(\1{2,})")
+_MIN_REPEATED_WORDS = 3
+
+
+class LMTokens(NamedTuple):
+    """A document as an AWD-LSTM reads it.
+
+    words (List[str]): The tokens, `xxbos` first.
+    owners (List[int]): For each token the index of the `Doc`'s token it belongs
+        to; -1 for `xxbos`.
+    """
+
+    words: List[str]
+    owners: List[int]
+
+
+def lm_tokens(doc: Doc) -> LMTokens:
+    """Apply the rules to a document.
+
+    doc (Doc): The document; white space tokens are left out.
+    RETURNS (LMTokens): The language model's tokens and their owners.
+    """
+    words, owners = [BEGIN], [-1]
+    tokens = ((token.i, token.text) for token in doc if not token.is_space)
+    # Only equal neighbours form a group, as "no no no" does.
+    for text, group in groupby(tokens, key=lambda token: token[1]):
+        positions = [position for position, _ in group]
+        for owner, word in _expand(text, positions):
+            words.append(word)
+            owners.append(owner)
+    return LMTokens(words, owners)
+
+
+def _expand(text: str, positions: List[int]) -> Iterator[Tuple[int, str]]:
+    """Yield the tokens of a word that stands at several positions in a row."""
+    pieces = list(_split_word(text))
+    if len(positions) < _MIN_REPEATED_WORDS or not text.isalpha():
+        for position in positions:
+            yield from ((position, piece) for piece in pieces)
+        return
+    # The markers belong to the first of the repeated words, the word to the last.
+    yield positions[0], REPEATED_WORD
+    yield positions[0], str(len(positions))
+    yield from ((positions[-1], piece) for piece in pieces)
+
+
+def _split_word(text: str) -> Iterator[str]:
+    match = _REPEATED.search(text)
+    if match is None:
+        yield from _lower_case(text)
+        return
+    before, after = text[: match.start()], text[match.end() :]
+    if before:
+        yield from _lower_case(before)
+    yield REPEATED_CHARACTER
+    yield str(len(match.group(0)))
+    yield match.group(1).lower()
+    if after:
+        yield from _split_word(after)
+
+
+def _lower_case(text: str) -> Iterator[str]:
+    if len(text) > 1 and text.isupper():
+        yield UPPER
+    elif len(text) > 1 and text[0].isupper() and text[1:].islower():
+        yield CAPITALIZED
+    yield text.lower()

@@ -1,0 +1,1 @@
+"""Callbacks and schedules for `spacy train`."""
