@@ -2,7 +2,6 @@
 
 from typing import Any, List, Optional, cast
 
-from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Maxout, Model, chain, concatenate, with_array
 from thinc.types import Floats2d
@@ -28,13 +27,10 @@ def build_concat(
     RETURNS (Model[List[Doc], List[Floats2d]]): `(n_tokens, width)` for each document.
     """
     joined = concatenate(left, right)
-    total = left.get_dim("nO") + right.get_dim("nO")
     if width is None:
-        joined.set_dim("nO", total)
-        return cast(Model[List[Doc], List[Floats2d]], joined)
-    projection = with_array(
-        Maxout(width, total, nP=3, normalize=True, dropout=dropout)
-    )
+        return cast(Tok2VecT, joined)
+    # The width of what comes in is inferred when the model is initialized.
+    projection = with_array(Maxout(width, nP=3, normalize=True, dropout=dropout))
     projected = chain(joined, projection)
     projected.set_dim("nO", width)
-    return cast(Model[List[Doc], List[Floats2d]], projected)
+    return cast(Tok2VecT, projected)

@@ -23,12 +23,15 @@ class ListenerState:
     batch (Optional[Hashable]): Which batch `outputs` belong to.
     outputs (Optional[DocLayers]): The upstream's layers for that batch.
     backprop (Optional[Callable]): Takes the gradient of `outputs`.
+    initializing (bool): Whether the component was initialised but not trained yet:
+        thinc then runs it on documents without vectors to infer widths.
     """
 
     source: Optional[str] = None
     batch: Optional[Hashable] = None
     outputs: DocLayers = field(default_factory=list)
     backprop: Optional[Callable[[DocLayers], None]] = None
+    initializing: bool = False
 
     def receive(
         self,
@@ -40,6 +43,7 @@ class ListenerState:
         self.batch = batch_key(docs)
         self.outputs = outputs
         self.backprop = backprop
+        self.initializing = False
 
 
 @serialize_attr.register(ListenerState)
@@ -100,6 +104,7 @@ def listener_state(model: Model) -> ListenerState:
 def init(model: Tok2VecT, X: Any = None, Y: Any = None) -> Tok2VecT:
     """Check that there is an upstream component to listen to."""
     _require_source(model)
+    listener_state(model).initializing = True
     model.layers[0].initialize()
     return model
 
@@ -144,9 +149,9 @@ def _annotated(model: Tok2VecT, doc: Doc, source: str, is_train: bool) -> Floats
     layers = get_doc_layers(doc, source)
     if layers is not None and layers.shape[1] == len(doc):
         return cast(Floats3d, model.ops.asarray(layers))
-    n_layers = model.layers[0].attrs["n_layers"]
-    if len(doc) == 0:
-        return cast(Floats3d, model.ops.alloc3f(n_layers, 0, model.get_dim("nO")))
+    if len(doc) == 0 or listener_state(model).initializing:
+        shape = (model.layers[0].attrs["n_layers"], len(doc), model.get_dim("nO"))
+        return cast(Floats3d, model.ops.alloc3f(*shape))
     advice = (
         f"In training, leave '{source}' out of frozen_components (its own frozen = true "
         "keeps its weights), or name it in annotating_components too."

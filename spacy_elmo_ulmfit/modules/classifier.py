@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from .awd_lstm import AWDLSTM, AWDLSTMConfig, read_windows
 
+_BATCH_NORM_MOMENTUM = 0.1
+
 
 @dataclass(frozen=True)
 class ClassifierConfig:
@@ -110,6 +112,11 @@ class ClassifierHead(nn.Module):
 
     def _normalize(self, norm: nn.Module, hidden: Tensor) -> Tensor:
         assert isinstance(norm, nn.BatchNorm1d)
+        if self.training and norm.num_batches_tracked is not None:
+            # A plain mean over the first batches: a short training must not be left
+            # with the initial variance of one, which real features are far from.
+            seen = int(norm.num_batches_tracked) + 1
+            norm.momentum = max(_BATCH_NORM_MOMENTUM, 1.0 / seen)
         if self.training and len(hidden) == 1:
             # One document has no batch statistics: use the running ones.
             return F.batch_norm(

@@ -27,6 +27,9 @@ class LMConfig(BaseModel):
     patience (int): Steps without a better perplexity after which to stop, 0 for never.
     batch_size (int): Rows of text read side by side (per direction).
     bptt (int): Tokens per row and step; gradients do not reach further.
+    reset_probability (float): Share of the rows that start anew from zeros at each
+        step. A model whose state is always carried on never learns to start, which
+        is what it does at every sentence in a pipeline.
     max_grad_norm (float): Bound of the global norm of all gradients, 0 for none.
     lr_decay (float): Factor between the learning rates of neighbouring layer
         groups, 1.0 for one rate.
@@ -54,6 +57,7 @@ class LMConfig(BaseModel):
     patience: int = Field(0, ge=0)
     batch_size: int = Field(ge=1)
     bptt: int = Field(ge=1)
+    reset_probability: float = Field(0.0, ge=0.0, le=1.0)
     max_grad_norm: float = Field(0.0, ge=0.0)
     lr_decay: float = Field(1.0, gt=0.0)
     drop_mult: float = Field(1.0, ge=0.0)

@@ -143,6 +143,9 @@ class LanguageModelTrainer:
     ) -> None:
         config, progress = self.config, self.progress
         self.module.train()
+        if config.reset_probability:
+            keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
+            self.state = self.objective.mask_state(self.state, keep)
         result = self.objective.step(inputs, targets, self.state)
         self.state = result.state
         n_targets = result.n_targets * len(result.losses)

@@ -67,6 +67,9 @@ class Objective(Protocol):
     def zero_state(self, batch_size: int) -> Any:
         """Return the state that rows start from."""
 
+    def mask_state(self, state: Any, keep: Tensor) -> Any:
+        """Set the state of some rows to zeros; `keep` holds a 1 or a 0 per row."""
+
     def step(
         self, inputs: NDArray[numpy.int64], targets: NDArray[numpy.int64], state: Any
     ) -> StepResult:
@@ -165,6 +168,11 @@ class BiLMObjective:
         """See `Objective.zero_state`."""
         return self.module.initial_state(batch_size, "zeros")
 
+    def mask_state(self, state: BiLMState, keep: Tensor) -> BiLMState:
+        """See `Objective.mask_state`."""
+        rows = keep.to(self.device).unsqueeze(1)
+        return BiLMState(*([(h * rows, c * rows) for h, c in part] for part in state))
+
     def step(
         self,
         inputs: NDArray[numpy.int64],
@@ -218,6 +226,11 @@ class AWDLSTMObjective:
     def zero_state(self, batch_size: int) -> Any:
         """See `Objective.zero_state`."""
         return self.module.zero_state(batch_size)
+
+    def mask_state(self, state: Any, keep: Tensor) -> Any:
+        """See `Objective.mask_state`."""
+        rows = keep.to(self.device).view(1, -1, 1)
+        return [(hidden * rows, cell * rows) for hidden, cell in state]
 
     def step(
         self,

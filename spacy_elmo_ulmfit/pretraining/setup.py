@@ -46,9 +46,11 @@ def setup_pretraining(
     settings = resolve_lm_config(config.interpolate())
     check_output(output, resume=resume)
     fix_random_seed(settings.seed)
+    # Reading fills a pipeline with strings, so another one does it.
+    reader = util.load_model_from_config(config, auto_fill=True)
     nlp = util.load_model_from_config(config, auto_fill=True)
     shim = _language_model_shim(nlp, settings.component)
-    streams = _load_streams(nlp, settings, shim.kind, output, resume=resume)
+    streams = _load_streams(reader, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim.kind, streams.train, settings)
     shim.create(vocabulary, n_words=len(vocabulary))
     return _create_trainer(nlp, shim, streams, settings, output)
@@ -76,7 +78,7 @@ def setup_finetuning(
     check_output(output, resume=resume)
     fix_random_seed(settings.seed)
     nlp = load_pipeline(source)
-    for section in ("paths", "system", "corpora", "lm"):
+    for section in ("paths", "corpora", "lm"):
         if section in config:
             nlp.config[section] = config[section]
     found = find_language_model(nlp, source=str(source))
@@ -88,7 +90,10 @@ def setup_finetuning(
             "cannot be trained further."
         )
     shim = _language_model_shim(nlp, found.name)
-    streams = _load_streams(nlp, settings, shim.kind, output, resume=resume)
+    reader = load_pipeline(source)
+    reader.config["corpora"] = nlp.config["corpora"]
+    reader.config["paths"] = nlp.config["paths"]
+    streams = _load_streams(reader, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim.kind, streams.train, settings)
     if settings.vocabulary == "extend":
         vocabulary = found.vocabulary.extend(vocabulary)
@@ -146,7 +151,7 @@ def _language_model_shim(nlp: Language, component: str) -> LanguageModelShim:
 
 
 def _load_streams(
-    nlp: Language, settings: LMConfig, kind: str, output: Path, *, resume: bool
+    nlp: Language, settings: LMConfig, output: Path, *, resume: bool
 ) -> Streams:
     directory = output / _STREAMS
     if resume and directory.exists():

@@ -1,0 +1,379 @@
+import numpy
+import pytest
+import spacy
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from spacy.tokens import Doc, DocBin
+from spacy.util import load_model_from_config
+from thinc.api import Adam
+
+from .util import WIDTH, listener, load, tagged, tagger, train
+
+TEXT = "Anna lives in Rome .\n She works for Siemens ."
+
+
+def parameters(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(module, before):
+    after = module.state_dict()
+    return [name for name in before if not torch.equal(before[name], after[name])]
+
+
+@pytest.fixture
+def pipeline(elmo_path):
+    def build(frozen=True, **others):
+        source = {"source": str(elmo_path)}
+        config = {"elmo_tok2vec": source, "tagger": tagger(), **others}
+        nlp = load(config)
+        pipe = nlp.get_pipe("elmo_tok2vec")
+        pipe.frozen = frozen
+        return nlp
+
+    return build
+
+
+def initialize(nlp):
+    with nlp.select_pipes(disable=["elmo_tok2vec"]):
+        nlp.initialize(lambda: tagged(nlp))
+    return nlp.get_pipe("elmo_tok2vec")
+
+
+def test_every_token_has_a_row_and_white_space_has_zeros(elmo):
+    doc = elmo(TEXT)
+    assert doc._.elmo.layers.shape == (3, len(doc), WIDTH)
+    assert doc._.elmo.layers.dtype == numpy.float32
+    spaces = [token.i for token in doc if token.is_space]
+    words = [token.i for token in doc if not token.is_space]
+    assert spaces
+    assert not doc._.elmo.layers[:, spaces].any()
+    assert doc._.elmo.layers[:, words].any(axis=2).all()
+
+
+def test_tensor_is_the_mean_of_the_layers_and_gives_token_vectors(elmo):
+    doc = elmo(TEXT)
+    assert_allclose(doc.tensor, doc._.elmo.layers.mean(axis=0), rtol=1e-6)
+    assert_array_equal(doc[0].vector, doc.tensor[0])
+    assert doc[0].similarity(doc[3]) == doc[3].similarity(doc[0])
+
+
+def test_mix_is_the_weighted_sum_of_layers(elmo):
+    shown = elmo(TEXT)._.elmo
+    mixed = shown.mix([0.5, 0.0, 0.5], gamma=2.0)
+    assert_allclose(mixed, shown.layer(0) + shown.layer(2), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="one weight per layer"):
+        shown.mix([1.0])
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n", "a", "x" * 10_000, "é" * 30])
+def test_unusual_documents_get_layers_of_their_length(elmo, text):
+    doc = elmo(text)
+    assert doc._.elmo.layers.shape == (3, len(doc), WIDTH)
+    assert numpy.isfinite(doc._.elmo.layers).all()
+
+
+def test_a_long_document_works(elmo):
+    doc = Doc(elmo.vocab, words=["word", "other"] * 25_000)
+    assert elmo(doc)._.elmo.layers.shape == (3, 50_000, WIDTH)
+
+
+def test_vectors_do_not_depend_on_the_batch(elmo):
+    texts = ["Anna lives in Rome .", "x", "", TEXT, "She works for Siemens ."]
+    alone = [elmo(text)._.elmo.layers for text in texts]
+    for batch_size in (1, 2, 5):
+        together = list(elmo.pipe(reversed(texts), batch_size=batch_size))[::-1]
+        for one, doc in zip(alone, together):
+            assert_allclose(one, doc._.elmo.layers, atol=1e-6)
+
+
+def test_sentences_are_separate_sequences(elmo):
+    words = "Anna lives in Rome . She works .".split()
+    plain = elmo(Doc(elmo.vocab, words=words))
+    starts = [i in (0, 5) for i in range(len(words))]
+    split = elmo(Doc(elmo.vocab, words=words, sent_starts=starts))
+    first = elmo(Doc(elmo.vocab, words=words[:5]))
+    assert_allclose(split._.elmo.layers[:, :5], first._.elmo.layers, atol=1e-6)
+    assert not numpy.allclose(plain._.elmo.layers, split._.elmo.layers, atol=1e-4)
+
+
+def test_initial_state_changes_the_vectors(elmo_path):
+    config = {"elmo_tok2vec": {"source": str(elmo_path)}}
+    warm, zeros = load(config), load(config)
+    zeros.get_pipe("elmo_tok2vec").model.attrs["initial_state"] = "zeros"
+    difference = warm(TEXT)._.elmo.layers - zeros(TEXT)._.elmo.layers
+    assert not difference[0].any()
+    assert abs(difference[1:]).max() > 1e-3
+
+
+def test_layers_travel_with_the_document(elmo):
+    doc = elmo(TEXT)
+    copied = Doc(elmo.vocab).from_bytes(doc.to_bytes())
+    stored = list(DocBin(docs=[doc], store_user_data=True).get_docs(elmo.vocab))[0]
+    for other in (copied, stored):
+        assert_array_equal(other._.elmo.layers, doc._.elmo.layers)
+
+
+def test_processes_work_after_a_forward_on_several_threads(elmo):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        x = torch.randn(400, 400)
+        (x @ x).sum()
+        texts = ["Anna lives in Rome ."] * 6
+        expected = elmo(texts[0])._.elmo.layers
+        docs = list(elmo.pipe(texts, n_process=2, batch_size=2))
+    finally:
+        torch.set_num_threads(threads)
+    for doc in docs:
+        assert_allclose(doc._.elmo.layers, expected, atol=1e-6)
+
+
+def test_disk_and_bytes_give_the_same_vectors(elmo, elmo_path, tmp_path):
+    expected = elmo(TEXT)._.elmo.layers
+    elmo.to_disk(tmp_path / "copy")
+    assert (tmp_path / "copy" / "elmo_tok2vec" / "model.safetensors").exists()
+    assert not (tmp_path / "copy" / "elmo_tok2vec" / "model").exists()
+    from_disk = spacy.load(tmp_path / "copy")
+    from_bytes = load_model_from_config(elmo.config).from_bytes(elmo.to_bytes())
+    for nlp in (from_disk, from_bytes):
+        assert_array_equal(nlp(TEXT)._.elmo.layers, expected)
+
+
+def test_a_frozen_model_does_not_move_and_each_listener_learns_its_own_mix(pipeline):
+    nlp = pipeline(morphologizer={**tagger(), "factory": "senter"})
+    pipe = initialize(nlp)
+    before = parameters(pipe.language_model)
+    train(nlp, 10, Adam(0.05))
+    assert changed(pipe.language_model, before) == []
+    mixes = [node.layers[0].shims[0].module.weights for node in pipe.listeners]
+    assert len(mixes) == 2
+    assert not torch.equal(mixes[0], mixes[1])
+    assert all(mix.abs().max() > 0 for mix in mixes)
+
+
+def test_a_model_that_is_not_frozen_learns(pipeline):
+    nlp = pipeline(frozen=False)
+    pipe = initialize(nlp)
+    before = parameters(pipe.language_model)
+    losses = train(nlp, 15, Adam(0.01))
+    moved = changed(pipe.language_model, before)
+    assert any(name.startswith("char_encoder") for name in moved)
+    assert any(name.startswith("backward_layers") for name in moved)
+    assert losses[-1]["tagger"] < losses[0]["tagger"]
+
+
+@pytest.mark.parametrize("excluded", ["tagger", "senter"])
+def test_a_frozen_listener_does_not_keep_the_model_from_learning(pipeline, excluded):
+    nlp = pipeline(frozen=False, senter={**tagger(), "factory": "senter"})
+    pipe = initialize(nlp)
+    before = parameters(pipe.language_model)
+    train(nlp, 3, Adam(0.01), exclude=[excluded])
+    assert changed(pipe.language_model, before)
+
+
+def test_accumulated_gradients_equal_one_batch(pipeline):
+    from thinc.api import SGD
+
+    moved = []
+    for parts in ([slice(0, 3)], [slice(0, 1), slice(1, 3)]):
+        torch.manual_seed(0)
+        numpy.random.seed(0)
+        nlp = pipeline(frozen=False)
+        pipe = initialize(nlp)
+        module = pipe.language_model
+        module.config = type(module.config)(**{**vars(module.config), "dropout": 0.0})
+        before = parameters(module)
+        optimizer = SGD(0.1)
+        examples = tagged(nlp)
+        for part in parts:
+            nlp.update(examples[part], sgd=False)
+        for _, component in nlp.pipeline:
+            component.finish_update(optimizer)
+        moved.append({n: module.state_dict()[n] - before[n] for n in before})
+    weights = "forward_layers.0.weight_ih"
+    assert moved[0][weights].abs().max() > 0
+    assert_allclose(moved[0][weights], moved[1][weights], atol=1e-5)
+
+
+def test_a_batch_is_computed_once_per_distinct_document(pipeline):
+    nlp = pipeline()
+    pipe = initialize(nlp)
+    calls = []
+    predict = pipe.predict
+    pipe.predict = lambda docs: calls.append(len(list(docs))) or predict(docs)
+    train(nlp, 4, Adam(0.01))
+    assert calls == [3]
+
+
+def test_the_cache_gives_a_hit_and_a_miss_the_same_numbers(pipeline):
+    nlp = pipeline()
+    pipe = initialize(nlp)
+    docs = [nlp.make_doc(TEXT)]
+    miss, hit = pipe._predict_cached(docs), pipe._predict_cached(docs)
+    assert_array_equal(miss[0], hit[0])
+    assert_allclose(miss[0], pipe.predict(docs)[0], atol=2e-3)
+
+
+def test_the_cache_is_emptied_when_weights_are_loaded(pipeline, elmo_path):
+    nlp = pipeline()
+    pipe = initialize(nlp)
+    train(nlp, 1, Adam(0.01))
+    assert len(pipe._cache) == 3
+    pipe.from_disk(elmo_path / "elmo_tok2vec")
+    assert len(pipe._cache) == 0
+
+
+def test_a_listener_without_upstream_says_what_to_do():
+    nlp = load({"tagger": tagger()})
+    with pytest.raises(ValueError, match='upstream = "elmo_tok2vec".*before it'):
+        nlp.initialize(lambda: tagged(nlp))
+
+
+def test_a_listener_of_the_wrong_width_names_both(elmo_path):
+    wrong = tagger(listener(width=512))
+    config = {"elmo_tok2vec": {"source": str(elmo_path)}, "tagger": wrong}
+    with pytest.raises(ValueError, match="(?s)'tagger' expects .* 512.*width = 12"):
+        load(config)
+
+
+def test_a_config_of_another_width_than_the_weights_is_refused(elmo_path, tmp_path):
+    nlp = spacy.load(elmo_path)
+    nlp.to_disk(tmp_path)
+    path = tmp_path / "config.cfg"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("cell_dim = 12", "cell_dim = 13"), encoding="utf-8")
+    with pytest.raises(ValueError, match="cell_dim = 13.*model.safetensors.*12"):
+        spacy.load(tmp_path)
+
+
+def test_a_model_without_weights_neither_predicts_nor_initializes():
+    nlp = load({"elmo_tok2vec": {"factory": "elmo_tok2vec"}})
+    for call in (lambda: nlp("Anna"), lambda: nlp.initialize()):
+        with pytest.raises(ValueError, match="no weights yet.*lm pretrain"):
+            call()
+
+
+def test_initialize_takes_weights_from_a_pipeline(elmo, elmo_path):
+    config = elmo.config["components"]["elmo_tok2vec"]
+    nlp = load({"elmo_tok2vec": dict(config)})
+    nlp.config["initialize"]["components"] = {"elmo_tok2vec": {"path": str(elmo_path)}}
+    nlp.initialize()
+    assert_array_equal(nlp(TEXT)._.elmo.layers, elmo(TEXT)._.elmo.layers)
+
+
+def test_initialize_refuses_another_kind_of_model(elmo, awd_lstm_path):
+    nlp = load({"elmo_tok2vec": dict(elmo.config["components"]["elmo_tok2vec"])})
+    settings = {"elmo_tok2vec": {"path": str(awd_lstm_path)}}
+    nlp.config["initialize"]["components"] = settings
+    with pytest.raises(ValueError, match="holds no bilm.*awd_lstm_tok2vec"):
+        nlp.initialize()
+
+
+def test_training_on_documents_without_vectors_is_an_error(pipeline):
+    nlp = pipeline()
+    initialize(nlp)
+    train(nlp, 1, Adam(0.01))
+    with pytest.raises(ValueError, match="no vectors of 'elmo_tok2vec'.*frozen = true"):
+        doc = nlp.make_doc("other words here")
+        example = tagged(nlp)[0].from_dict(doc, {"tags": ["O"] * 3})
+        nlp.get_pipe("tagger").update([example])
+
+
+def test_replaced_listeners_predict_the_same_and_can_be_saved(pipeline, tmp_path):
+    nlp = pipeline()
+    initialize(nlp)
+    train(nlp, 5, Adam(0.05))
+    expected = [token.tag_ for token in nlp(TEXT)]
+    nlp.replace_listeners("elmo_tok2vec", "tagger", ["model.tok2vec"])
+    nlp.remove_pipe("elmo_tok2vec")
+    assert [token.tag_ for token in nlp(TEXT)] == expected
+    nlp.to_disk(tmp_path)
+    assert [token.tag_ for token in spacy.load(tmp_path)(TEXT)] == expected
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_replaced_listeners_stay_frozen_or_not(elmo_path, frozen):
+    nlp = load({"elmo_tok2vec": {"source": str(elmo_path)}, "tagger": tagger()})
+    source = nlp.get_pipe("elmo_tok2vec")
+    source.frozen = frozen
+    initialize(nlp)
+    nlp.replace_listeners("elmo_tok2vec", "tagger", ["model.tok2vec"])
+    node = next(n for n in nlp.get_pipe("tagger").model.walk() if n.name == "bilm")
+    module = node.shims[0].module
+    assert node.shims[0].id != source.shim.id
+    before = parameters(module)
+    train(nlp, 3, Adam(0.05))
+    assert bool(changed(module, before)) is not frozen
+    assert source.listeners == []
+
+
+def test_a_sourced_component_keeps_its_predictions(pipeline, tmp_path):
+    nlp = pipeline()
+    initialize(nlp)
+    train(nlp, 5, Adam(0.05))
+    expected = [token.tag_ for token in nlp(TEXT)]
+    nlp.to_disk(tmp_path)
+    source = {"source": str(tmp_path)}
+    both = load({"elmo_tok2vec": source, "tagger": source})
+    alone = load({"tagger": {**source, "replace_listeners": ["model.tok2vec"]}})
+    for other in (both, alone):
+        assert [token.tag_ for token in other(TEXT)] == expected
+
+
+def test_two_encoders_keep_their_layers_apart(elmo_path):
+    source = {"source": str(elmo_path), "component": "elmo_tok2vec"}
+    names = ["first", "second"]
+    nlp = load({name: dict(source) for name in names})
+    second = nlp.get_pipe("second").language_model
+    with torch.no_grad():
+        second.forward_layers[0].bias.add_(1.0)
+    nlp.add_pipe("tagger", config={"model": tagger(listener("first"))["model"]})
+    nlp.add_pipe("senter", config={"model": tagger(listener("second"))["model"]})
+    assert [nlp.get_pipe(name).listening_components for name in names] == [
+        ["tagger"],
+        ["senter"],
+    ]
+    with nlp.select_pipes(disable=names):
+        nlp.initialize(lambda: tagged(nlp))
+    train(nlp, 2, Adam(0.01))
+    doc = nlp(TEXT)
+    layers = [doc.user_data[("spacy_elmo_ulmfit", "elmo", name)] for name in names]
+    assert not numpy.allclose(layers[0], layers[1])
+
+
+def test_elmo_beside_an_embedding_trains(elmo_path, tmp_path):
+    embed = {
+        "@architectures": "spacy-elmo-ulmfit.Concat.v1",
+        "left": {
+            "@architectures": "spacy.MultiHashEmbed.v2",
+            "width": 8,
+            "attrs": ["NORM", "SHAPE"],
+            "rows": [50, 50],
+            "include_static_vectors": False,
+        },
+        "right": listener(),
+        "width": 8,
+    }
+    tok2vec = {
+        "@architectures": "spacy.Tok2Vec.v2",
+        "embed": embed,
+        "encode": {
+            "@architectures": "spacy.MaxoutWindowEncoder.v2",
+            "width": 8,
+            "depth": 1,
+            "window_size": 1,
+            "maxout_pieces": 2,
+        },
+    }
+    nlp = load(
+        {"elmo_tok2vec": {"source": str(elmo_path)}, "tagger": tagger(tok2vec)}
+    )
+    initialize(nlp)
+    losses = train(nlp, 20, Adam(0.02))
+    assert losses[-1]["tagger"] < losses[0]["tagger"] / 2
+    expected = [token.tag_ for token in nlp(TEXT)]
+    path = "model.tok2vec.embed.right"
+    nlp.replace_listeners("elmo_tok2vec", "tagger", [path])
+    nlp.to_disk(tmp_path)
+    assert [token.tag_ for token in spacy.load(tmp_path)(TEXT)] == expected

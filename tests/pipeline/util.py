@@ -1,0 +1,67 @@
+"""Pipelines with listeners, from configs as users write them."""
+
+from typing import Any, Dict, Optional
+
+from spacy.language import Language
+from spacy.training import Example
+from spacy.util import load_model_from_config
+from thinc.api import Config, Optimizer
+
+WIDTH = 12
+
+
+def listener(upstream: str = "elmo_tok2vec", **changes: Any) -> Dict[str, Any]:
+    """Config of a listener."""
+    return {
+        "@architectures": "spacy-elmo-ulmfit.ElmoListener.v1",
+        "width": WIDTH,
+        "upstream": upstream,
+        "mix": {
+            "@architectures": "spacy-elmo-ulmfit.ScalarMix.v1",
+            "n_layers": 3,
+            "dropout": 0.0,
+        },
+        **changes,
+    }
+
+
+def tagger(tok2vec: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    """Config of a tagger on a listener."""
+    return {
+        "factory": "tagger",
+        "model": {
+            "@architectures": "spacy.Tagger.v2",
+            "tok2vec": tok2vec or listener(),
+        },
+    }
+
+
+def load(config: Dict[str, Any], pipeline: Optional[list] = None) -> Language:
+    """Build a pipeline from component configs."""
+    return load_model_from_config(
+        Config(
+            {
+                "nlp": {"lang": "en", "pipeline": pipeline or list(config)},
+                "components": config,
+            }
+        ),
+        auto_fill=True,
+    )
+
+
+def tagged(nlp: Language) -> list:
+    """Examples whose tags tell capitalised words from others."""
+    examples = []
+    for text in ("Anna lives in Rome", "Bob saw Oslo", "she drinks tea"):
+        doc = nlp.make_doc(text)
+        tags = ["N" if token.is_title else "O" for token in doc]
+        starts = [i == 0 for i in range(len(doc))]
+        gold = {"tags": tags, "sent_starts": starts}
+        examples.append(Example.from_dict(doc, gold))
+    return examples
+
+
+def train(nlp: Language, steps: int, optimizer: Optimizer, **settings: Any) -> list:
+    """Train for some steps as a user's own loop would."""
+    examples = tagged(nlp)
+    return [nlp.update(examples, sgd=optimizer, **settings) for _ in range(steps)]
