@@ -57,7 +57,12 @@ def uner_ewt(
     """NER on Universal NER English EWT: [x; ELMo], frozen biLM, against x alone."""
     corpus = work / "uner-ewt" / "corpus"
     source = data / "uner-ewt"
-    prepare("ner-conll", source / "train.conll.gz", corpus / "train.spacy", f"--limit={limit}")
+    prepare(
+        "ner-conll",
+        source / "train.conll.gz",
+        corpus / "train.spacy",
+        f"--limit={limit}",
+    )
     prepare("ner-conll", source / "dev.conll.gz", corpus / "dev.spacy")
     paths = {
         "paths.train": str(corpus / "train.spacy"),
@@ -87,7 +92,9 @@ def trec6(
     corpus, source = folder / "corpus", data / "trec6" / "train.jsonl.gz"
     split = ("--dev-share=0.1", f"--dev-out={corpus / 'dev.spacy'}")
     prepare("textcat-jsonl", source, corpus / "train.spacy", *split)
-    prepare("textcat-jsonl", source, corpus / f"train_{few}.spacy", f"--limit={few}", *split)
+    prepare(
+        "textcat-jsonl", source, corpus / f"train_{few}.spacy", f"--limit={few}", *split
+    )
     for part in ("train", "dev"):
         prepare("raw", corpus / f"{part}.spacy", "--output", corpus / f"{part}.txt")
     encoder = folder / "lm" / "model-best"
@@ -100,7 +107,10 @@ def trec6(
         )  # fmt: skip
     n_all = int(srsly.read_json(count_file(corpus / "train.spacy"))["examples"])
     rows = []
-    for n_train, n_steps, name in ((few, few_steps, f"train_{few}"), (n_all, steps, "train")):
+    for n_train, n_steps, name in (
+        (few, few_steps, f"train_{few}"),
+        (n_all, steps, "train"),
+    ):
         paths = {
             "paths.train": str(corpus / f"{name}.spacy"),
             "paths.dev": str(corpus / "dev.spacy"),
@@ -108,7 +118,12 @@ def trec6(
         }
         rows.append(Row("scratch", n_train, "textcat_scratch", paths))
         rows.append(
-            Row("ulmfit", n_train, "textcat_ulmfit", {**paths, "paths.encoder": str(encoder)})
+            Row(
+                "ulmfit",
+                n_train,
+                "textcat_ulmfit",
+                {**paths, "paths.encoder": str(encoder)},
+            )
         )
     run_table("trec6", rows, "cats_micro_f", work, seeds, jobs)
 
@@ -164,9 +179,15 @@ def run(task: str, row: Row, seed: int, work: Path) -> Dict[str, Any]:
             part for key, value in row.overrides.items() for part in (f"--{key}", value)
         ]
         config = ROOT / "configs" / f"{row.config}.cfg"
-        spacy_command("train", config, "--output", folder, "--system.seed", seed, *overrides)
         spacy_command(
-            "evaluate", folder / "model-best", row.overrides["paths.dev"], "--output", scores
+            "train", config, "--output", folder, "--system.seed", seed, *overrides
+        )
+        spacy_command(
+            "evaluate",
+            folder / "model-best",
+            row.overrides["paths.dev"],
+            "--output",
+            scores,
         )
     return srsly.read_json(scores)
 
@@ -174,7 +195,9 @@ def run(task: str, row: Row, seed: int, work: Path) -> Dict[str, Any]:
 def prepare(command: str, *arguments: Any) -> None:
     """Run a command of scripts/prepare.py."""
     script = ROOT / "scripts" / "prepare.py"
-    subprocess.run([sys.executable, str(script), command, *map(str, arguments)], check=True)
+    subprocess.run(
+        [sys.executable, str(script), command, *map(str, arguments)], check=True
+    )
 
 
 def spacy_command(*arguments: Any) -> None:

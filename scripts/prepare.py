@@ -121,7 +121,9 @@ def _existing(path: Path) -> Path:
     for candidate in (path, path.with_suffix(""), path.with_name(f"{path.name}.gz")):
         if candidate.is_file():
             return candidate
-    raise typer.BadParameter(f"There is no file {path}; see the README on data folders.")
+    raise typer.BadParameter(
+        f"There is no file {path}; see the README on data folders."
+    )
 
 
 def _read_conll(path: Path) -> Iterator[Tuple[List[str], List[str]]]:

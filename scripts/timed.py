@@ -1,6 +1,6 @@
 """Run a command and write down how long it took.
 
-    python scripts/timed.py metrics/ner.seconds.json python -m spacy train ...
+python scripts/timed.py metrics/ner.seconds.json python -m spacy train ...
 """
 
 import subprocess

@@ -94,7 +94,9 @@ def save_module(
     return save_tensors(state, metadata=metadata)
 
 
-def read_checkpoint(data: bytes, *, source: Union[str, Path] = "the data") -> Checkpoint:
+def read_checkpoint(
+    data: bytes, *, source: Union[str, Path] = "the data"
+) -> Checkpoint:
     """Read a module's settings and weights from bytes, weights as float32.
 
     data (bytes): A file that `save_module` wrote.

@@ -126,9 +126,7 @@ def forward(
         for start in range(0, len(order), max(1, size)):
             numbers = order[start : start + size]
             tokens = [documents[i] for i in numbers]
-            ids, lengths = word_ids(
-                tokens, cast(Vocabulary, vocabulary), shim.device
-            )
+            ids, lengths = word_ids(tokens, cast(Vocabulary, vocabulary), shim.device)
             layers = module.read(ids, lengths, model.attrs["bptt"])
             for row, (number, document) in enumerate(zip(numbers, tokens)):
                 places = last_positions(document)

@@ -163,7 +163,9 @@ class AWDLSTM(nn.Module):
         logits = F.linear(encoded.output, self.embedding.weight, self.decoder_bias)
         return logits, encoded.raw_outputs, encoded.state
 
-    def encode(self, ids: Tensor, state: Optional[AWDLSTMState] = None) -> AWDLSTMOutput:
+    def encode(
+        self, ids: Tensor, state: Optional[AWDLSTMState] = None
+    ) -> AWDLSTMOutput:
         """Run embedding and LSTM layers.
 
         ids (Tensor): Word ids. *Shape:* `(batch, n_steps)`
@@ -276,7 +278,9 @@ def read_windows(
         yield Window(remaining, encoded.embedded, output)
 
 
-def activation_regularization(output: Tensor, raw: Tensor, alpha: float, beta: float) -> Tensor:
+def activation_regularization(
+    output: Tensor, raw: Tensor, alpha: float, beta: float
+) -> Tensor:
     """AR and TAR (Merity et al. 2017, section 4.6).
 
     output (Tensor): Last layer's output after dropout. *Shape:* `(batch, n_steps, width)`

@@ -89,9 +89,7 @@ def find_language_model(
         found.append(f"'{name}', a {shim.kind}")
         if kind in (None, shim.kind):
             return SourceModel(name, shim.module, shim.vocabulary)
-    wanted = (
-        " or ".join(_FACTORIES.values()) if kind is None else _FACTORIES[str(kind)]
-    )
+    wanted = " or ".join(_FACTORIES.values()) if kind is None else _FACTORIES[str(kind)]
     raise ValueError(
         f"{source} holds no {kind or 'language model'} (component {wanted}); it has "
         f"{', '.join(found) or nlp.pipe_names}. Give the path of a pipeline that "

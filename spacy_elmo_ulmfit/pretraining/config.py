@@ -89,6 +89,12 @@ def resolve_lm_config(config: Config) -> LMConfig:
             "The config has no [lm] block, so it does not say how to train a language "
             f"model. It needs at least: {', '.join(_REQUIRED)}."
         )
+    unknown = sorted(set(config["lm"]) - set(LMConfig.model_fields))
+    if unknown:
+        raise ValueError(
+            f"[lm] has no setting {', '.join(unknown)}. Correct the name; the settings "
+            f"are: {', '.join(LMConfig.model_fields)}."
+        )
     resolved = registry.resolve(config["lm"], schema=LMConfig)
     settings = LMConfig(**resolved)
     if not settings.max_steps and not settings.max_epochs:

@@ -12,7 +12,17 @@ from wasabi import Printer
 
 LogStep = Callable[[Optional[Dict[str, Any]]], None]
 
-_COLUMNS = ("E", "#", "TOKENS", "TRAIN PPL", "DEV PPL", "FORWARD", "BACKWARD", "RATE", "TOK/S")
+_COLUMNS = (
+    "E",
+    "#",
+    "TOKENS",
+    "TRAIN PPL",
+    "DEV PPL",
+    "FORWARD",
+    "BACKWARD",
+    "RATE",
+    "TOK/S",
+)
 _WIDTHS = (3, 7, 10, 10, 9, 9, 9, 9, 7)
 
 

@@ -179,9 +179,7 @@ class LanguageModelTrainer:
 
     def _evaluate(self, log_step: Callable[..., None]) -> Dict[str, float]:
         config, progress = self.config, self.progress
-        metrics = evaluate_language_model(
-            self.module, self.dev_stream, self.vocabulary
-        )
+        metrics = evaluate_language_model(self.module, self.dev_stream, self.vocabulary)
         progress.history.append((progress.step, metrics["perplexity"]))
         if metrics["perplexity"] < progress.best_perplexity:
             progress.best_perplexity = metrics["perplexity"]

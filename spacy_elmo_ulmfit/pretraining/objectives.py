@@ -185,15 +185,11 @@ class BiLMObjective:
         word_index = torch.from_numpy(index.reshape(inputs.shape)).to(self.device)
         outputs, state = self.module.stream(chars, word_index, state)
         losses = [
-            _direction_loss(
-                output, goal, self.head.weight, self.head.bias, self.dtype
-            )
+            _direction_loss(output, goal, self.head.weight, self.head.bias, self.dtype)
             for output, goal in zip(outputs, targets)
         ]
         n_targets = int((targets[0] != NO_TARGET).sum())
-        return StepResult(
-            torch.stack(losses), n_targets, outputs.new_zeros(()), state
-        )
+        return StepResult(torch.stack(losses), n_targets, outputs.new_zeros(()), state)
 
 
 class AWDLSTMObjective:

@@ -79,8 +79,7 @@ def setup_finetuning(
     fix_random_seed(settings.seed)
     nlp = load_pipeline(source)
     for section in ("paths", "corpora", "lm"):
-        if section in config:
-            nlp.config[section] = config[section]
+        nlp.config[section] = {**nlp.config.get(section, {}), **config.get(section, {})}
     found = find_language_model(nlp, source=str(source))
     settings = settings.model_copy(update={"component": found.name})
     nlp.config["lm"]["component"] = found.name
@@ -176,9 +175,7 @@ def _as_docs(items: Iterable[Union[Doc, Example]]) -> Iterator[Doc]:
         yield item.predicted if isinstance(item, Example) else item
 
 
-def _build_vocabulary(
-    kind: str, stream: TokenStream, settings: LMConfig
-) -> Vocabulary:
+def _build_vocabulary(kind: str, stream: TokenStream, settings: LMConfig) -> Vocabulary:
     return build_vocabulary(
         kind,
         stream.counts(),

@@ -5,7 +5,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_model_from_config
-from thinc.api import Adam
+from thinc.api import SGD, Adam
 
 from .util import WIDTH, listener, load, tagged, tagger, train
 
@@ -173,8 +173,6 @@ def test_a_frozen_listener_does_not_keep_the_model_from_learning(pipeline, exclu
 
 
 def test_accumulated_gradients_equal_one_batch(pipeline):
-    from thinc.api import SGD
-
     moved = []
     for parts in ([slice(0, 3)], [slice(0, 1), slice(1, 3)]):
         torch.manual_seed(0)
@@ -183,6 +181,8 @@ def test_accumulated_gradients_equal_one_batch(pipeline):
         pipe = initialize(nlp)
         module = pipe.language_model
         module.config = type(module.config)(**{**vars(module.config), "dropout": 0.0})
+        # The tagger's output layer starts at zero and sends no gradient at first.
+        train(nlp, 2, Adam(0.01))
         before = parameters(module)
         optimizer = SGD(0.1)
         examples = tagged(nlp)
@@ -220,7 +220,7 @@ def test_the_cache_is_emptied_when_weights_are_loaded(pipeline, elmo_path):
     pipe = initialize(nlp)
     train(nlp, 1, Adam(0.01))
     assert len(pipe._cache) == 3
-    pipe.from_disk(elmo_path / "elmo_tok2vec")
+    pipe.from_disk(elmo_path / "elmo_tok2vec", exclude=["vocab"])
     assert len(pipe._cache) == 0
 
 
@@ -321,10 +321,16 @@ def test_a_sourced_component_keeps_its_predictions(pipeline, tmp_path):
         assert [token.tag_ for token in other(TEXT)] == expected
 
 
-def test_two_encoders_keep_their_layers_apart(elmo_path):
-    source = {"source": str(elmo_path), "component": "elmo_tok2vec"}
+def test_two_encoders_keep_their_layers_apart(elmo, elmo_path, tmp_path):
     names = ["first", "second"]
-    nlp = load({name: dict(source) for name in names})
+    paths = [elmo_path, tmp_path / "copy"]
+    elmo.to_disk(paths[1])
+    nlp = load(
+        {
+            name: {"source": str(path), "component": "elmo_tok2vec"}
+            for name, path in zip(names, paths)
+        }
+    )
     second = nlp.get_pipe("second").language_model
     with torch.no_grad():
         second.forward_layers[0].bias.add_(1.0)
@@ -366,9 +372,7 @@ def test_elmo_beside_an_embedding_trains(elmo_path, tmp_path):
             "maxout_pieces": 2,
         },
     }
-    nlp = load(
-        {"elmo_tok2vec": {"source": str(elmo_path)}, "tagger": tagger(tok2vec)}
-    )
+    nlp = load({"elmo_tok2vec": {"source": str(elmo_path)}, "tagger": tagger(tok2vec)})
     initialize(nlp)
     losses = train(nlp, 20, Adam(0.02))
     assert losses[-1]["tagger"] < losses[0]["tagger"] / 2

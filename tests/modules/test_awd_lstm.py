@@ -1,0 +1,175 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from spacy_elmo_ulmfit.modules.awd_lstm import (
+    AWDLSTMConfig,
+    WeightDropLSTM,
+    activation_regularization,
+    build_awd_lstm,
+    detach_state,
+)
+
+from ..util import NO_DROPOUT, padded, tiny_awd_lstm
+
+IDS = torch.tensor([[2, 5, 6, 7, 8, 9, 10, 3], [4, 4, 12, 0, 11, 5, 2, 9]])
+
+
+def torch_reference(model, ids):
+    """The same model of `torch.nn.LSTM` layers; returns the output of each."""
+    hidden, outputs = model.embedding.weight[ids], []
+    for number, layer in enumerate(model.layers):
+        lstm = torch.nn.LSTM(*model.config.layer_dims(number), batch_first=True)
+        lstm.load_state_dict(layer.state_dict())
+        hidden = lstm(hidden)[0]
+        outputs.append(hidden)
+    return outputs
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+@pytest.mark.parametrize("training", [True, False])
+def test_without_dropout_it_is_a_stack_of_torch_lstms(n_layers, training):
+    model = tiny_awd_lstm(n_layers=n_layers, **NO_DROPOUT).train(training)
+    logits, raw_outputs, state = model(IDS)
+    expected = torch_reference(model, IDS)
+    assert logits.shape == (2, 8, 13)
+    assert len(raw_outputs) == len(state) == n_layers
+    for raw, wanted, (hidden, _) in zip(raw_outputs, expected, state):
+        torch.testing.assert_close(raw, wanted)
+        torch.testing.assert_close(hidden[0], wanted[:, -1])
+    decoded = expected[-1] @ model.embedding.weight.t() + model.decoder_bias
+    torch.testing.assert_close(logits, decoded)
+
+
+def test_weight_drop_lstm_without_dropout_has_torch_gradients():
+    torch.manual_seed(0)
+    layer, other = WeightDropLSTM(3, 4), torch.nn.LSTM(3, 4, batch_first=True)
+    other.load_state_dict(layer.state_dict())
+    inputs, state = torch.randn(2, 5, 3), (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))
+    layer.run(inputs, state, 0.0)[0].pow(2).sum().backward()
+    other(inputs)[0].pow(2).sum().backward()
+    for one, two in zip(layer.parameters(), other.parameters()):
+        torch.testing.assert_close(one.grad, two.grad)
+
+
+def test_weight_dropout_changes_outputs_but_never_parameters():
+    settings = {**NO_DROPOUT, "weight_dropout": 0.5}
+    model = tiny_awd_lstm(**settings).train()
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    names = list(model.state_dict())
+    first, second = model(IDS)[0], model(IDS)[0]
+    assert not torch.equal(first, second)
+    assert list(model.state_dict()) == names
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
+
+
+def test_weight_dropout_keeps_one_mask_for_all_steps():
+    torch.manual_seed(0)
+    layer = WeightDropLSTM(2, 3).train()
+    zeros = (torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
+    inputs = torch.randn(1, 6, 2)
+    torch.manual_seed(1)
+    found = layer.run(inputs, zeros, 0.5)[0]
+    torch.manual_seed(1)
+    dropped = F.dropout(layer.weight_hh_l0, 0.5)
+    other = torch.nn.LSTM(2, 3, batch_first=True)
+    other.load_state_dict({**layer.state_dict(), "weight_hh_l0": dropped.detach()})
+    torch.testing.assert_close(found, other(inputs)[0])
+
+
+@pytest.mark.parametrize("name", sorted(NO_DROPOUT))
+def test_each_dropout_acts_in_training_and_not_in_prediction(name):
+    model = tiny_awd_lstm(**{**NO_DROPOUT, name: 0.5})
+    assert torch.equal(model(IDS)[0], model(IDS)[0])
+    model.train()
+    assert not torch.equal(model(IDS)[0], model(IDS)[0])
+
+
+def test_state_carried_over_windows_equals_one_pass():
+    model = tiny_awd_lstm()
+    whole = model(IDS)[0]
+    first, _, state = model(IDS[:, :3])
+    second, _, _ = model(IDS[:, 3:], detach_state(state))
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+
+
+def test_decoder_is_tied_to_the_embedding():
+    model = tiny_awd_lstm()
+    before = model(IDS)[0]
+    with torch.no_grad():
+        # A word that the text lacks changes only its own logit.
+        model.embedding.weight[1] += 1.0
+    changed = (model(IDS)[0] - before).abs().amax(dim=(0, 1)) > 1e-6
+    assert changed.nonzero().flatten().tolist() == [1]
+
+
+def test_without_decoder_there_is_no_bias_to_train():
+    names = [name for name, _ in tiny_awd_lstm(decoder=False).named_parameters()]
+    assert "decoder_bias" not in names
+
+
+@pytest.mark.parametrize("alpha, beta", [(2.0, 0.0), (0.0, 1.0), (2.0, 1.0)])
+def test_regularization_is_ar_plus_tar(alpha, beta):
+    output, raw = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
+    expected = alpha * (output**2).mean()
+    expected += beta * ((raw[:, 1:] - raw[:, :-1]) ** 2).mean()
+    found = activation_regularization(output, raw, alpha, beta)
+    torch.testing.assert_close(found, expected)
+
+
+def test_regularization_of_a_single_step_is_ar_alone():
+    output = torch.randn(3, 1, 5)
+    found = activation_regularization(output, output, 2.0, 1.0)
+    torch.testing.assert_close(found, 2.0 * (output**2).mean())
+
+
+DOCUMENTS = [[2, 3, 4, 5, 6, 7, 8], [2, 9, 10, 4], [2, 9, 10, 5], [2]]
+
+
+@pytest.mark.parametrize("bptt", [1, 3, 4, 50])
+def test_reading_in_windows_is_embedding_and_top_layer_of_one_pass(bptt):
+    model = tiny_awd_lstm()
+    ids, lengths = padded(DOCUMENTS)
+    both = model.read(ids, lengths, bptt)
+    assert both.shape == (2, 4, 7, 5)
+    for row, document in enumerate(DOCUMENTS):
+        alone = torch.tensor([document])
+        found = both[:, row, : len(document)]
+        torch.testing.assert_close(found[0], model.embedding.weight[alone[0]])
+        torch.testing.assert_close(found[1], torch_reference(model, alone)[-1][0])
+
+
+def test_a_document_reads_the_same_alone_and_in_a_batch():
+    model = tiny_awd_lstm()
+    ids, lengths = padded(DOCUMENTS)
+    together = model.read(ids, lengths, 3)
+    for row, document in enumerate(DOCUMENTS):
+        alone = model.read(torch.tensor([document]), [len(document)], 3)
+        found = together[:, row, : len(document)]
+        torch.testing.assert_close(found, alone[:, 0], rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_do_not_pass_the_edges_of_a_window():
+    model = tiny_awd_lstm(**NO_DROPOUT).train()
+    both = model.read(torch.tensor([[2, 3, 4, 5]]), [4], 2)
+    both[1, 0, 2:].sum().backward()
+    moved = model.embedding.weight.grad.abs().sum(1) > 0
+    assert moved.nonzero().flatten().tolist() == [4, 5]
+
+
+def test_layer_groups_hold_every_weight_once():
+    model = tiny_awd_lstm()
+    for name, _ in model.named_parameters():
+        assert sum(name.startswith(group) for group in model.layer_groups) == 1
+
+
+@pytest.mark.parametrize("n_layers, widths", [(1, [(5, 5)]), (2, [(5, 7), (7, 5)])])
+def test_first_input_and_last_output_have_the_width_of_the_embedding(n_layers, widths):
+    config = AWDLSTMConfig(13, embedding_dim=5, hidden_dim=7, n_layers=n_layers)
+    assert [config.layer_dims(i) for i in range(n_layers)] == widths
+
+
+def test_plain_values_build_a_model():
+    model = build_awd_lstm({"n_words": 9, "embedding_dim": 4, "hidden_dim": 6})
+    assert (model.width, len(model.layers)) == (4, 3)

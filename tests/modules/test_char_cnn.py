@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from spacy_elmo_ulmfit.modules import char_cnn
+from spacy_elmo_ulmfit.modules.char_cnn import CharacterEncoder
+
+from ..util import char_ids
+
+WORDS = ["a", "of", "Zürich", "<S>", "internationally", "x" * 30, "of"]
+
+
+def build(output_dim=5, activation="relu", n_highway=2):
+    torch.manual_seed(0)
+    encoder = CharacterEncoder(
+        char_dim=4,
+        filters=[(1, 4), (3, 5), (5, 6)],
+        n_highway=n_highway,
+        activation=activation,
+        output_dim=output_dim,
+    )
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return encoder
+
+
+def reference(encoder, row):
+    """One word over all its positions, from the formulas."""
+    embedded = encoder.embedding.weight[row]
+    pooled = []
+    for convolution in encoder.convolutions:
+        width = convolution.kernel_size[0]
+        windows = [
+            (convolution.weight * embedded[i : i + width].t()).sum((1, 2))
+            for i in range(len(row) - width + 1)
+        ]
+        values = torch.stack(windows).amax(0) + convolution.bias
+        pooled.append(encoder.activation(values))
+    hidden = torch.cat(pooled)
+    for highway in encoder.highways:
+        gate = torch.sigmoid(highway.gate.weight @ hidden + highway.gate.bias)
+        new = highway.transform.weight @ hidden + highway.transform.bias
+        hidden = gate * new.clamp(min=0) + (1 - gate) * hidden
+    if isinstance(encoder.projection, torch.nn.Linear):
+        hidden = encoder.projection.weight @ hidden + encoder.projection.bias
+    return hidden
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("output_dim", [5, 15])
+@pytest.mark.parametrize("n_highway", [0, 2])
+def test_vectors_are_those_of_the_formulas(activation, output_dim, n_highway):
+    encoder = build(output_dim, activation, n_highway)
+    ids = char_ids(WORDS, 30)
+    expected = torch.stack([reference(encoder, row) for row in ids])
+    torch.testing.assert_close(encoder(ids), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_there_is_no_projection_when_the_filters_have_the_width():
+    assert not list(build(output_dim=15).projection.parameters())
+
+
+def test_a_word_does_not_depend_on_the_words_beside_it():
+    encoder = build()
+    together = encoder(char_ids(WORDS, 30))
+    alone = torch.cat([encoder(char_ids([word], 30)) for word in WORDS])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_more_padding_changes_nothing():
+    encoder = build()
+    words = WORDS[:5]
+    torch.testing.assert_close(
+        encoder(char_ids(words, 24)), encoder(char_ids(words, 50))
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_chunks_change_neither_values_nor_order(size, monkeypatch):
+    encoder = build()
+    ids = char_ids(WORDS, 30)
+    expected = encoder(ids)
+    monkeypatch.setattr(char_cnn, "_CHUNK_WORDS", size)
+    torch.testing.assert_close(encoder(ids), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_trimming_keeps_the_gradient():
+    encoder = build()
+    ids = char_ids(["a", "of"], 30)
+    encoder(ids).sum().backward()
+    found = {name: p.grad.clone() for name, p in encoder.named_parameters()}
+    encoder.zero_grad()
+    torch.stack([reference(encoder, row) for row in ids]).sum().backward()
+    for name, parameter in encoder.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5)

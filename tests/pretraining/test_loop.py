@@ -1,0 +1,403 @@
+import io
+import itertools
+import shutil
+
+import pytest
+import spacy
+import srsly
+import torch
+from thinc.api import Config
+
+from spacy_elmo_ulmfit.pretraining.checkpoint import load_checkpoint
+from spacy_elmo_ulmfit.pretraining.loop import (
+    LanguageModelTrainer,
+    neutral_sentence,
+    replace_directory,
+    scale_dropouts,
+)
+from spacy_elmo_ulmfit.pretraining.setup import setup_pretraining
+from spacy_elmo_ulmfit.pretraining.stream import build_stream
+
+from ..util import make_doc, tiny_awd_lstm
+
+MODELS = {
+    "bilm": """
+[components.lm]
+factory = "elmo_tok2vec"
+
+[components.lm.model]
+@architectures = "spacy-elmo-ulmfit.BiLM.v1"
+char_dim = 3
+filters = [[1,4],[2,4]]
+max_chars = 8
+cell_dim = 6
+projection_dim = 4
+dropout = 0.3
+""",
+    "awd_lstm": """
+[components.lm]
+factory = "awd_lstm_tok2vec"
+
+[components.lm.model]
+@architectures = "spacy-elmo-ulmfit.AWDLSTM.v1"
+embedding_dim = 4
+hidden_dim = 6
+n_layers = 2
+""",
+}
+CONFIG = """
+[nlp]
+lang = "xx"
+pipeline = ["lm"]
+
+[components]
+{model}
+[corpora]
+
+[corpora.train]
+@readers = "spacy-elmo-ulmfit.RawText.v1"
+path = "{folder}/train.txt"
+
+[corpora.dev]
+@readers = "spacy-elmo-ulmfit.RawText.v1"
+path = "{folder}/dev.txt"
+
+[lm]
+component = "lm"
+batch_size = 2
+bptt = 5
+max_steps = 9
+eval_frequency = 1
+checkpoint_frequency = 2
+max_grad_norm = 1.0
+min_freq = 1
+alpha = 2.0
+beta = 1.0
+
+[lm.optimizer]
+@optimizers = "spacy-elmo-ulmfit.TorchAdamW.v1"
+
+[lm.learn_rate]
+@schedules = "spacy-elmo-ulmfit.one_cycle.v1"
+max_rate = 0.03
+num_steps = 9
+
+[lm.logger]
+@loggers = "spacy-elmo-ulmfit.LMConsoleLogger.v1"
+progress_bar = false
+output_file = "{folder}/log.jsonl"
+"""
+# An epoch is four windows long: runs cross the edges of epochs.
+TRAIN = ["the cat sat on the mat", "a dog ran", "the dog sat", "cats and dogs ran on"] * 2
+DEV = ["the dog sat on a cat", "the mat ran"]
+MODEL_KINDS = sorted(MODELS)
+
+
+class Killed(Exception):
+    """Stands for what ends a process."""
+
+
+@pytest.fixture(params=MODEL_KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def setup(tmp_path, kind):
+    """Return a function that sets a run up in a new folder, or in one it made."""
+    numbers = itertools.count()
+
+    def function(folder=None, resume=False, train=TRAIN, **settings):
+        if folder is None:
+            folder = tmp_path / str(next(numbers))
+            folder.mkdir()
+        for name, texts in (("train", train), ("dev", DEV)):
+            (folder / f"{name}.txt").write_text("\n".join(texts), encoding="utf8")
+        text = CONFIG.format(model=MODELS[kind], folder=folder.as_posix())
+        overrides = {f"lm.{name}": value for name, value in settings.items()}
+        config = Config().from_str(text, overrides=overrides, interpolate=False)
+        return setup_pretraining(config, folder / "run", resume=resume)
+
+    return function
+
+
+def run(trainer, resume=False):
+    return trainer.train(resume=resume, stdout=io.StringIO(), stderr=io.StringIO())
+
+
+def run_until(trainer, step, monkeypatch, resume=False):
+    """Train until a step is about to be done, then die."""
+    update = LanguageModelTrainer._update
+
+    def dying(self, *args):
+        if self.progress.step == step:
+            raise Killed
+        update(self, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(LanguageModelTrainer, "_update", dying)
+        run(trainer, resume)
+
+
+def log_of(trainer):
+    """Return everything but the time that was logged of each step."""
+    path = trainer.output.parent / "log.jsonl"
+    records = {}
+    for record in srsly.read_jsonl(path):
+        del record["seconds"]
+        step = record["step"]
+        # A step done again after a kill must have given the same.
+        assert records.setdefault(step, record) == record
+    return records
+
+
+def assert_same_weights(one, other):
+    for name, value in one.module.state_dict().items():
+        assert torch.equal(value, other.module.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("step", [3, 4, 7, 8])
+def test_a_killed_and_resumed_run_is_exactly_an_uninterrupted_one(
+    setup, step, monkeypatch
+):
+    whole = setup()
+    metrics = run(whole)
+    killed = setup()
+    run_until(killed, step, monkeypatch)
+    # A new process would have another random state.
+    torch.manual_seed(99)
+    resumed = setup(killed.output.parent, resume=True)
+    assert run(resumed, resume=True) == metrics
+    assert sorted(log_of(whole)) == list(range(10))
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
+    assert resumed.progress.epoch > 0
+
+
+def test_a_run_can_be_killed_twice_and_logged_seldom(setup, monkeypatch):
+    settings = {"eval_frequency": 4, "checkpoint_frequency": 1}
+    whole = setup(**settings)
+    run(whole)
+    trainer = setup(**settings)
+    run_until(trainer, 3, monkeypatch)
+    folder = trainer.output.parent
+    again = setup(folder, resume=True, **settings)
+    run_until(again, 6, monkeypatch, resume=True)
+    last = setup(folder, resume=True, **settings)
+    run(last, resume=True)
+    assert sorted(log_of(whole)) == [0, 4, 8, 9]
+    assert log_of(last) == log_of(whole)
+    assert_same_weights(whole, last)
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(setup):
+    first, second, third = setup(), setup(), setup(seed=1)
+    for trainer in (first, second, third):
+        run(trainer)
+    assert log_of(first) == log_of(second) != log_of(third)
+
+
+def test_training_lowers_perplexity(setup):
+    trainer = setup(max_steps=60, eval_frequency=60, drop_mult=0.0, learn_rate=0.03)
+    run(trainer)
+    records = log_of(trainer)
+    assert records[60]["perplexity"] < 0.6 * records[0]["perplexity"]
+    assert records[60]["loss"] < 2.3
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_steps": 0, "max_epochs": 2}])
+def test_resuming_a_finished_run_trains_no_further(setup, limits, monkeypatch):
+    trainer = setup(**limits)
+    run(trainer)
+    step = trainer.progress.step
+    again = setup(trainer.output.parent, resume=True, **limits)
+
+    def update(self, *args):
+        raise AssertionError(f"step {self.progress.step + 1} of {step}")
+
+    monkeypatch.setattr(LanguageModelTrainer, "_update", update)
+    run(again, resume=True)
+    assert again.progress.step == step
+
+
+@pytest.mark.parametrize("max_epochs", [1, 2])
+def test_max_epochs_ends_the_run_with_the_text(setup, max_epochs):
+    trainer = setup(max_steps=0, max_epochs=max_epochs)
+    run(trainer)
+    assert trainer.progress.epoch == max_epochs
+    rows = trainer.objective.rows(trainer.train_stream.tokens, 2, pad=False)
+    assert trainer.progress.n_tokens == max_epochs * rows.targets[0].size
+
+
+def test_patience_ends_a_run_that_gets_no_better(setup):
+    trainer = setup(max_steps=50, patience=3, learn_rate=0.0)
+    run(trainer)
+    assert trainer.progress.step == 3
+
+
+def test_model_best_is_there_after_every_run(setup):
+    # As when fine-tuning makes the perplexity worse from the first step on.
+    trainer = setup(max_steps=2, learn_rate=0.0)
+    run(trainer)
+    assert (trainer.output / "model-best" / "config.cfg").exists()
+
+
+def test_pipelines_load_and_predict(setup, kind):
+    trainer = setup()
+    metrics = run(trainer)
+    for name in ("model-best", "model-last"):
+        nlp = spacy.load(trainer.output / name)
+        doc = nlp("the cat sat on words")
+        assert doc.tensor.shape[0] == 5 and doc.tensor.any(axis=1).all()
+        meta = nlp.meta["language_model"]["lm"]
+        assert meta["kind"] == kind and meta["steps"] <= 9
+    last = nlp.get_pipe("lm").language_model
+    assert meta["perplexity"] == pytest.approx(metrics["perplexity"], abs=1e-3)
+    for parameter, other in zip(last.parameters(), trainer.module.parameters()):
+        assert torch.equal(parameter.cpu(), other.cpu())
+
+
+def test_model_best_has_the_lowest_perplexity(setup):
+    trainer = setup()
+    run(trainer)
+    perplexities = {step: row["perplexity"] for step, row in log_of(trainer).items()}
+    best = min((s for s in perplexities if s), key=lambda s: perplexities[s])
+    nlp = spacy.load(trainer.output / "model-best")
+    assert nlp.meta["language_model"]["lm"]["steps"] == best
+    assert trainer.progress.best_perplexity == perplexities[best]
+
+
+@pytest.mark.parametrize("kind", ["bilm"], indirect=True)
+def test_saved_bilm_starts_from_a_warm_state(setup):
+    trainer = setup(max_steps=2)
+    run(trainer)
+    assert trainer.module.warm_hidden.abs().sum() > 0
+    nlp = spacy.load(trainer.output / "model-last")
+    loaded = nlp.get_pipe("lm").language_model
+    assert torch.equal(loaded.warm_cell, trainer.module.warm_cell)
+
+
+def test_drop_mult_is_for_this_training_alone(setup, kind):
+    trainer = setup(max_steps=1, drop_mult=0.5)
+    dropout = "dropout" if kind == "bilm" else "weight_dropout"
+    at_rest = getattr(setup(max_steps=1).module.config, dropout)
+    assert getattr(trainer.module.config, dropout) == pytest.approx(at_rest / 2)
+    run(trainer)
+    nlp = spacy.load(trainer.output / "model-last")
+    assert getattr(nlp.get_pipe("lm").language_model.config, dropout) == at_rest
+
+
+def test_a_checkpoint_of_another_text_is_refused(setup, monkeypatch):
+    trainer = setup()
+    run_until(trainer, 3, monkeypatch)
+    folder = trainer.output.parent
+    shutil.rmtree(trainer.output / "corpus")
+    other = setup(folder, resume=True, train=["another text", "the cat sat"] * 5)
+    with pytest.raises(ValueError, match="belongs to another training text"):
+        run(other, resume=True)
+
+
+def test_an_unfinished_run_is_not_overwritten(setup, monkeypatch):
+    trainer = setup()
+    run_until(trainer, 3, monkeypatch)
+    folder = trainer.output.parent
+    before = load_checkpoint(trainer.output)["progress"]
+    with pytest.raises(ValueError, match="interrupted.*--resume"):
+        setup(folder)
+    assert load_checkpoint(trainer.output)["progress"] == before
+
+
+def test_a_finished_run_may_be_overwritten(setup):
+    trainer = setup(max_steps=1)
+    run(trainer)
+    run(setup(trainer.output.parent, max_steps=2))
+    assert load_checkpoint(trainer.output)["progress"]["step"] == 2
+
+
+def test_resuming_without_a_checkpoint_is_an_error(setup):
+    with pytest.raises(ValueError, match="nothing to resume"):
+        run(setup(resume=True), resume=True)
+
+
+def test_a_diverging_loss_is_an_error_that_says_what_to_do(setup):
+    trainer = setup()
+    with torch.no_grad():
+        next(trainer.module.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="diverged.*learn_rate"):
+        run(trainer)
+
+
+def test_too_little_text_for_the_rows_is_an_error(setup):
+    with pytest.raises(ValueError, match="too few.*batch_size = 500"):
+        run(setup(batch_size=500))
+
+
+def test_large_gradients_are_clipped_by_their_global_norm(setup, monkeypatch):
+    trainer = setup(max_grad_norm=0.01, max_steps=1)
+    norms = []
+    step = trainer.optimizer.step
+
+    def spy():
+        grads = [p.grad.norm() for p in trainer.module.parameters() if p.grad is not None]
+        norms.append(float(torch.stack(grads).norm()))
+        step()
+
+    monkeypatch.setattr(trainer.optimizer, "step", spy)
+    run(trainer)
+    assert norms == [pytest.approx(0.01, rel=1e-3)]
+
+
+def test_rates_fall_by_layer_group_and_with_a_short_window(setup, monkeypatch):
+    trainer = setup(lr_decay=2.0, learn_rate=0.1, max_steps=0, max_epochs=1, bptt=7)
+    rates = []
+    step = trainer.optimizer.step
+
+    def spy():
+        rates.append([group["lr"] for group in trainer.optimizer.param_groups])
+        step()
+
+    monkeypatch.setattr(trainer.optimizer, "step", spy)
+    run(trainer)
+    n_groups = len(trainer.module.layer_groups)
+    expected = [0.1 / 2.0**depth for depth in reversed(range(n_groups))]
+    assert rates[0] == pytest.approx(expected)
+    rows = trainer.objective.rows(trainer.train_stream.tokens, 2, pad=False)
+    rest = rows.inputs.shape[2] % 7
+    assert rest and rates[-1] == pytest.approx([r * rest / 7 for r in expected])
+
+
+def test_scaling_touches_dropouts_only():
+    config = tiny_awd_lstm(weight_dropout=0.4).config
+    scaled = scale_dropouts(config, 0.5)
+    assert scaled.weight_dropout == pytest.approx(0.2)
+    assert scaled.hidden_dim == config.hidden_dim
+    assert scale_dropouts(config, 1.0) == config
+
+
+@pytest.mark.parametrize("lengths, expected", [([3, 12, 15], 12), ([3, 4], 3), ([50], 50)])
+def test_neutral_sentence_is_the_first_of_middling_length(lengths, expected):
+    docs = [make_doc([f"w{i}" for i in range(n)]) for n in lengths]
+    words = neutral_sentence(build_stream(docs, "bilm", source="[x]"))
+    assert (words[0], words[-1]) == ("<S>", "</S>")
+    assert words[1:-1] == [f"w{i}" for i in range(expected)]
+
+
+def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "model"
+
+    def write(name):
+        def function(folder):
+            folder.mkdir()
+            (folder / name).write_text("x")
+            if name == "broken":
+                raise OSError("disk full")
+
+        return function
+
+    replace_directory(path, write("first"))
+    with pytest.raises(OSError):
+        replace_directory(path, write("broken"))
+    assert [file.name for file in path.iterdir()] == ["first"]
+    replace_directory(path, write("second"))
+    assert [file.name for file in path.iterdir()] == ["second"]
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]

@@ -1,0 +1,206 @@
+import numpy
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_elmo_ulmfit.modules.awd_lstm import activation_regularization
+from spacy_elmo_ulmfit.pretraining.objectives import (
+    NO_TARGET,
+    build_vocabulary,
+    create_objective,
+)
+
+from ..util import char_ids, tiny_bilm, tiny_classifier
+from .conftest import make_setting
+
+DOCUMENTS = [["a", "b", "c"], ["d"], ["e", "a"], ["b", "f", "g", "h", "i"]]
+TEXT = st.lists(
+    st.lists(st.sampled_from("abcdef"), min_size=1, max_size=5), min_size=1, max_size=6
+)
+
+
+def objective_of(setting, **settings):
+    return create_objective(
+        setting.module, setting.stream, setting.vocabulary, **settings
+    )
+
+
+def spelled(setting, rows, direction):
+    """Return inputs and targets of a direction as words."""
+    words = setting.vocabulary.words
+    return (
+        [[setting.stream.types[i] for i in row] for row in rows.inputs[direction]],
+        [
+            [None if i == NO_TARGET else words[i] for i in row]
+            for row in rows.targets[direction]
+        ],
+    )
+
+
+def test_bilm_reads_and_predicts_its_sentences_in_both_directions():
+    setting = make_setting("bilm", [["a", "b"], ["c"]])
+    rows = objective_of(setting).rows(setting.stream.tokens, 1, pad=False)
+    assert spelled(setting, rows, 0) == (
+        [["<S>", "a", "b", "<S>", "c"]],
+        [["a", "b", "</S>", "c", "</S>"]],
+    )
+    assert spelled(setting, rows, 1) == (
+        [["</S>", "c", "</S>", "b", "a"]],
+        [["c", "<S>", "b", "a", "<S>"]],
+    )
+
+
+@given(TEXT, st.integers(1, 5))
+def test_neither_direction_predicts_that_a_sentence_begins(documents, batch_size):
+    setting = make_setting("bilm", documents)
+    rows = objective_of(setting).rows(setting.stream.tokens, batch_size, pad=True)
+    begin, end = setting.vocabulary.id("<S>"), setting.vocabulary.id("</S>")
+    assert begin not in rows.targets[0] and end in rows.targets[0]
+    assert end not in rows.targets[1] and begin in rows.targets[1]
+
+
+@given(TEXT, st.integers(1, 5))
+def test_padded_bilm_rows_hold_every_token_once_as_target(documents, batch_size):
+    setting = make_setting("bilm", documents)
+    rows = objective_of(setting).rows(setting.stream.tokens, batch_size, pad=True)
+    words = sorted(word for document in documents for word in document)
+    for direction, boundary in ((0, "</S>"), (1, "<S>")):
+        _, targets = spelled(setting, rows, direction)
+        found = [word for row in targets for word in row if word is not None]
+        assert sorted(found) == sorted(words + [boundary] * len(documents))
+
+
+@given(TEXT, st.integers(1, 5))
+def test_awd_lstm_targets_are_the_inputs_moved_by_one(documents, batch_size):
+    setting = make_setting("awd_lstm", documents)
+    objective = objective_of(setting)
+    rows = objective.rows(setting.stream.tokens, batch_size, pad=True)
+    ids = setting.vocabulary.ids(setting.stream.types[i] for i in setting.stream.tokens)
+    inputs, targets = rows.inputs[0].ravel(), rows.targets[0].ravel()
+    n_targets = len(ids) - 1
+    assert inputs[:n_targets].tolist() == ids[:-1]
+    assert targets[:n_targets].tolist() == ids[1:]
+    assert (targets[n_targets:] == NO_TARGET).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
+def test_unpadded_rows_have_targets_everywhere(kind, batch_size):
+    setting = make_setting(kind, DOCUMENTS)
+    rows = objective_of(setting).rows(setting.stream.tokens, batch_size, pad=False)
+    assert rows.inputs.shape == rows.targets.shape
+    assert (rows.targets != NO_TARGET).all()
+    n_targets = len(setting.stream.tokens) - (kind == "awd_lstm")
+    assert rows.inputs.shape[1:] == (batch_size, n_targets // batch_size)
+
+
+def reference_losses(setting, rows, kind):
+    """Summed cross-entropy of each direction, rows read in one pass."""
+    module, losses = setting.module, []
+    for direction, (inputs, targets) in enumerate(zip(rows.inputs, rows.targets)):
+        if kind == "awd_lstm":
+            logits = module(torch.from_numpy(inputs))[0]
+        else:
+            chars = char_ids(setting.stream.types)
+            index = torch.from_numpy(inputs)
+            layers = module.encode(
+                chars,
+                (index.flip(1) if direction else index).reshape(-1),
+                [index.shape[1]] * len(index),
+                initial_state="zeros",
+            )
+            width = module.config.projection_dim
+            top = layers[-1].view(*index.shape, 2, width)[:, :, direction]
+            logits = module.head(top.flip(1) if direction else top)
+        losses.append(
+            F.cross_entropy(
+                logits.flatten(0, 1),
+                torch.from_numpy(targets).flatten(),
+                reduction="sum",
+                ignore_index=NO_TARGET,
+            )
+        )
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("pad", [True, False])
+def test_losses_are_the_cross_entropy_of_plain_logits(kind, pad):
+    setting = make_setting(kind, DOCUMENTS)
+    objective = objective_of(setting)
+    rows = objective.rows(setting.stream.tokens, 2, pad=pad)
+    result = objective.step(rows.inputs, rows.targets, objective.zero_state(2))
+    expected = reference_losses(setting, rows, kind)
+    torch.testing.assert_close(result.losses, expected, rtol=1e-5, atol=1e-5)
+    assert result.n_targets == int((rows.targets[0] != NO_TARGET).sum())
+    assert result.penalty.item() == 0.0
+    found = torch.autograd.grad(result.losses.sum(), list(setting.module.parameters()))
+    wanted = torch.autograd.grad(expected.sum(), list(setting.module.parameters()))
+    for one, other in zip(found, wanted):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_with_carried_state_are_one_pass(kind):
+    setting = make_setting(kind, DOCUMENTS)
+    objective = objective_of(setting)
+    rows = objective.rows(setting.stream.tokens, 2, pad=False)
+    whole = objective.step(rows.inputs, rows.targets, objective.zero_state(2))
+    state, total = objective.zero_state(2), 0.0
+    for start in range(0, rows.inputs.shape[2], 3):
+        window = slice(start, start + 3)
+        result = objective.step(
+            rows.inputs[:, :, window], rows.targets[:, :, window], state
+        )
+        state, total = result.state, total + result.losses
+    torch.testing.assert_close(total, whole.losses)
+
+
+def test_a_window_without_any_target_has_no_loss(kind):
+    setting = make_setting(kind, DOCUMENTS)
+    objective = objective_of(setting)
+    inputs = numpy.ones((len(objective.directions), 2, 3), dtype=numpy.int64)
+    targets = numpy.full_like(inputs, NO_TARGET)
+    result = objective.step(inputs, targets, objective.zero_state(2))
+    assert result.n_targets == 0 and not result.losses.any()
+
+
+def test_penalty_of_the_awd_lstm_is_ar_and_tar():
+    setting = make_setting("awd_lstm", DOCUMENTS)
+    objective = objective_of(setting, alpha=2.0, beta=1.0)
+    rows = objective.rows(setting.stream.tokens, 2, pad=False)
+    result = objective.step(rows.inputs, rows.targets, objective.zero_state(2))
+    encoded = setting.module.encode(torch.from_numpy(rows.inputs[0]))
+    expected = activation_regularization(
+        encoded.output, encoded.raw_outputs[-1], 2.0, 1.0
+    )
+    torch.testing.assert_close(result.penalty, expected)
+
+
+def test_bfloat16_losses_are_near_those_of_float32(kind):
+    setting = make_setting(kind, DOCUMENTS)
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        objective = objective_of(setting, dtype=dtype)
+        rows = objective.rows(setting.stream.tokens, 2, pad=False)
+        result = objective.step(rows.inputs, rows.targets, objective.zero_state(2))
+        results.append(result.losses)
+    torch.testing.assert_close(results[1], results[0], rtol=0.02, atol=0.0)
+
+
+def test_both_boundaries_are_as_frequent_as_sentences():
+    setting = make_setting("bilm", DOCUMENTS)
+    assert setting.vocabulary.words[:3] == ["<S>", "</S>", "<UNK>"]
+    assert setting.vocabulary.counts[:2] == [4, 4]
+
+
+def test_special_words_of_the_awd_lstm_keep_their_ids_without_occurring():
+    vocabulary = build_vocabulary("awd_lstm", {"tea": 3}, max_size=0, min_freq=1)
+    assert vocabulary.ids(["xxunk", "xxpad", "xxbos", "tea"]) == [0, 1, 2, 9]
+
+
+def test_models_that_predict_no_words_are_refused():
+    setting = make_setting("bilm", DOCUMENTS)
+    with pytest.raises(ValueError, match="no softmax"):
+        create_objective(tiny_bilm(n_words=0), setting.stream, setting.vocabulary)
+    with pytest.raises(TypeError, match="ULMFiTClassifier"):
+        create_objective(tiny_classifier(), setting.stream, setting.vocabulary)

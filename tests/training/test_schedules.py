@@ -1,0 +1,58 @@
+import itertools
+import math
+
+import pytest
+
+from spacy_elmo_ulmfit.training.schedules import one_cycle, slanted_triangular
+
+LOWEST = {slanted_triangular: 1 / 32, one_cycle: 1e-5}
+FIRST = {slanted_triangular: 1 / 32, one_cycle: 1 / 25}
+
+
+def rates(schedule, num_steps, n=None, **settings):
+    generator = schedule(0.5, num_steps, **settings)
+    return list(itertools.islice(generator, num_steps if n is None else n))
+
+
+@pytest.mark.parametrize("schedule", [slanted_triangular, one_cycle])
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 5, 10, 57])
+@pytest.mark.parametrize("cut_frac", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_rates_stay_between_zero_and_the_highest(schedule, num_steps, cut_frac):
+    values = rates(schedule, num_steps, 3 * num_steps + 5, cut_frac=cut_frac)
+    assert all(0.0 < value <= 0.5 * (1 + 1e-9) for value in values)
+
+
+@pytest.mark.parametrize("schedule", [slanted_triangular, one_cycle])
+@pytest.mark.parametrize("num_steps", [5, 10, 57])
+def test_rates_rise_to_the_highest_and_fall_from_it(schedule, num_steps):
+    values = rates(schedule, num_steps, cut_frac=0.4)
+    peak = values.index(max(values))
+    assert peak == math.floor(num_steps * 0.4)
+    assert max(values) == pytest.approx(0.5)
+    assert values[0] == pytest.approx(0.5 * FIRST[schedule])
+    assert values[: peak + 1] == sorted(values[: peak + 1])
+    assert values[peak:] == sorted(values[peak:], reverse=True)
+
+
+@pytest.mark.parametrize("schedule", [slanted_triangular, one_cycle])
+@pytest.mark.parametrize("num_steps", [1, 2, 5, 57])
+def test_lowest_rate_lasts_from_the_end_on(schedule, num_steps):
+    values = rates(schedule, num_steps, num_steps + 20)
+    assert values[num_steps:] == pytest.approx([0.5 * LOWEST[schedule]] * 20)
+
+
+def test_slanted_triangular_is_equation_3():
+    num_steps, cut_frac, ratio, highest = 40, 0.1, 32, 0.01
+    cut = math.floor(num_steps * cut_frac)
+    expected = []
+    for t in range(num_steps):
+        p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_frac - 1))
+        expected.append(highest * (1 + p * (ratio - 1)) / ratio)
+    found = itertools.islice(slanted_triangular(highest, num_steps), num_steps)
+    assert list(found) == pytest.approx(expected)
+
+
+def test_one_cycle_is_half_way_in_the_middle_of_each_part():
+    values = rates(one_cycle, 40, cut_frac=0.5, div=10.0, div_final=100.0)
+    assert values[10] == pytest.approx((0.5 + 0.05) / 2)
+    assert values[30] == pytest.approx((0.5 + 0.005) / 2)
