@@ -115,6 +115,7 @@ def trec6(
             "paths.train": str(corpus / f"{name}.spacy"),
             "paths.dev": str(corpus / "dev.spacy"),
             "training.max_steps": str(n_steps),
+            "training.optimizer.learn_rate.num_steps": str(n_steps),
         }
         rows.append(Row("scratch", n_train, "textcat_scratch", paths))
         rows.append(
@@ -143,7 +144,7 @@ def run_table(
     """Run all rows with all seeds, write and print the table."""
     tasks = [(row, seed) for row in rows for seed in range(seeds)]
     with ThreadPoolExecutor(jobs) as pool:
-        metrics = list(pool.map(lambda item: run(task, *item, work), tasks))
+        metrics = list(pool.map(lambda item: run(task, item[0], item[1], work), tasks))
     results = []
     for row in rows:
         runs = [m for (other, _), m in zip(tasks, metrics) if other is row]

@@ -113,7 +113,7 @@ def read_checkpoint(
             f"{source} is not a readable safetensors file ({error}). "
             "Was it copied completely?"
         ) from error
-    if int(metadata.get("format_version", 0)) != FORMAT_VERSION:
+    if metadata.get("format_version") != str(FORMAT_VERSION):
         raise ValueError(
             f"{source} was not written by this package: its header says format "
             f"{metadata.get('format_version')!r}, expected {FORMAT_VERSION!r}."

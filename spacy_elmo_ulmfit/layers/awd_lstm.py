@@ -8,7 +8,6 @@ import torch
 from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
-from thinc.types import Floats3d
 from torch import Tensor
 
 from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
@@ -115,9 +114,7 @@ def forward(
     module, vocabulary = cast(AWDLSTM, shim.module), shim.vocabulary
     module.train(is_train)
     width = model.get_dim("nO")
-    outputs: DocLayers = [
-        cast(Floats3d, model.ops.alloc3f(2, len(doc), width)) for doc in docs
-    ]
+    outputs: Any = [model.ops.alloc3f(2, len(doc), width) for doc in docs]
     size = len(docs) if is_train else model.attrs["batch_size"]
     documents = [lm_tokens(doc) for doc in docs]
     order = sorted(range(len(docs)), key=lambda i: -len(documents[i].words))
@@ -129,30 +126,39 @@ def forward(
             ids, lengths = word_ids(tokens, cast(Vocabulary, vocabulary), shim.device)
             layers = module.read(ids, lengths, model.attrs["bptt"])
             for row, (number, document) in enumerate(zip(numbers, tokens)):
-                places = last_positions(document)
+                places = last_positions(document, docs[number])
                 rows = torch2xp(layers[:, row, list(places.values())].detach())
                 outputs[number][:, list(places)] = rows
                 if is_train:
                     computed.append((number, places, layers, row))
 
-    def backprop(d_outputs: DocLayers) -> List[Doc]:
+    def backprop(d_outputs: Any) -> List[Doc]:
         gradients: Dict[int, Tuple[Tensor, Tensor]] = {}
         for number, places, layers, row in computed:
             _, gradient = gradients.setdefault(
                 id(layers), (layers, torch.zeros_like(layers))
             )
             d_rows = xp2torch(d_outputs[number][:, list(places)])
-            gradient[:, row, list(places.values())] = d_rows.to(gradient.device)
+            index = torch.tensor(
+                list(places.values()), dtype=torch.long, device=gradient.device
+            )
+            gradient[:, row].index_add_(1, index, d_rows.to(gradient.device))
         for layers, gradient in gradients.values():
-            layers.backward(gradient)
+            if layers.requires_grad:
+                layers.backward(gradient)
         return docs
 
     return outputs, backprop
 
 
-def last_positions(document: LMTokens) -> Dict[int, int]:
+def last_positions(document: LMTokens, doc: Doc) -> Dict[int, int]:
     """Map each token of the `Doc` to the last of its language model tokens.
 
     That is where the model has read the whole token.
     """
-    return {owner: i for i, owner in enumerate(document.owners) if owner >= 0}
+    places = {owner: i for i, owner in enumerate(document.owners) if owner >= 0}
+    following = 0
+    for token in reversed(list(doc)):
+        if not token.is_space:
+            following = places.setdefault(token.i, following)
+    return places

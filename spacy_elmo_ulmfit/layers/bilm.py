@@ -111,14 +111,15 @@ def forward(
     with torch.set_grad_enabled(is_train):
         for batch in sequence_batches(docs, max_tokens):
             layers = _encode(module, batch, model.attrs["initial_state"])
-            _scatter(outputs, batch, torch2xp(layers.detach()))
+            _scatter(outputs, batch, cast(Floats3d, torch2xp(layers.detach())))
             if is_train:
                 computed.append((batch, layers))
 
     def backprop(d_outputs: DocLayers) -> List[Doc]:
         for batch, layers in computed:
             gradient = _gather(d_outputs, batch, model)
-            layers.backward(xp2torch(gradient, device=layers.device))
+            if layers.requires_grad:
+                layers.backward(xp2torch(gradient, device=layers.device))
         return docs
 
     return outputs, backprop

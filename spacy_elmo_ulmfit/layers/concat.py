@@ -26,11 +26,13 @@ def build_concat(
     dropout (float): Dropout of the projection.
     RETURNS (Model[List[Doc], List[Floats2d]]): `(n_tokens, width)` for each document.
     """
-    joined = concatenate(left, right)
+    joined: Model[Any, List[Floats2d]] = concatenate(left, right)
     if width is None:
         return cast(Tok2VecT, joined)
     # The width of what comes in is inferred when the model is initialized.
-    projection = with_array(Maxout(width, nP=3, normalize=True, dropout=dropout))
-    projected = chain(joined, projection)
+    projection: Model[List[Floats2d], List[Floats2d]] = with_array(
+        Maxout(width, nP=3, normalize=True, dropout=dropout)
+    )
+    projected: Tok2VecT = chain(joined, projection)
     projected.set_dim("nO", width)
-    return cast(Tok2VecT, projected)
+    return projected

@@ -1,6 +1,6 @@
 """A language model's layers on a `Doc`: where they are kept and how users read them."""
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy
 from numpy.typing import NDArray
@@ -63,14 +63,14 @@ def set_doc_layers(
     name (str): The component's name: two encoders keep their layers apart.
     layers (NDArray): *Shape:* `(n_layers, n_tokens, width)`
     """
-    doc.user_data[(_KEY, attribute, name)] = layers
+    _user_data(doc)[(_KEY, attribute, name)] = layers
 
 
 def get_doc_layers(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
     """Return the layers that the component `name` wrote, or `None`."""
     for key in _keys(doc):
         if key[2] == name:
-            return doc.user_data[key]
+            return _user_data(doc)[key]
     return None
 
 
@@ -79,14 +79,19 @@ def register_extension(attribute: str) -> None:
 
     def getter(doc: Doc) -> Optional[LMLayers]:
         keys = [key for key in _keys(doc) if key[1] == attribute]
-        return LMLayers(doc.user_data[keys[-1]]) if keys else None
+        return LMLayers(_user_data(doc)[keys[-1]]) if keys else None
 
     Doc.set_extension(attribute, getter=getter, force=True)
+
+
+def _user_data(doc: Doc) -> Dict[Any, Any]:
+    # Typed as having text keys only, but spaCy itself uses tuples.
+    return doc.user_data
 
 
 def _keys(doc: Doc) -> List[Tuple[str, str, str]]:
     return [
         key
-        for key in doc.user_data
+        for key in _user_data(doc)
         if isinstance(key, tuple) and len(key) == 3 and key[0] == _KEY
     ]

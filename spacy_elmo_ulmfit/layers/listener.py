@@ -148,7 +148,7 @@ def _require_source(model: Tok2VecT) -> str:
 def _annotated(model: Tok2VecT, doc: Doc, source: str, is_train: bool) -> Floats3d:
     layers = get_doc_layers(doc, source)
     if layers is not None and layers.shape[1] == len(doc):
-        return cast(Floats3d, model.ops.asarray(layers))
+        return model.ops.asarray3f(cast(Floats3d, layers))
     if len(doc) == 0 or listener_state(model).initializing:
         shape = (model.layers[0].attrs["n_layers"], len(doc), model.get_dim("nO"))
         return cast(Floats3d, model.ops.alloc3f(*shape))

@@ -1,10 +1,11 @@
 """The task's own mix of a language model's layers, as a thinc layer."""
 
-from typing import Callable, List, Tuple, cast
+from typing import Any, Callable, List, Tuple, cast
 
 from spacy.util import registry
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
-from thinc.types import Floats2d, Floats3d
+from thinc.types import Floats2d
+from torch import Tensor
 
 from ..modules.scalar_mix import ScalarMix
 from .shim import TorchShim
@@ -33,14 +34,15 @@ def forward(
 ) -> Tuple[List[Floats2d], Callable[[List[Floats2d]], DocLayers]]:
     """Mix the layers of all documents at once."""
     lengths = [layers.shape[1] for layers in inputs]
-    joined = model.ops.xp.concatenate(inputs, axis=1)
+    xp: Any = model.ops.xp
+    joined = xp.concatenate(inputs, axis=1)
     tensor = xp2torch(joined, requires_grad=is_train)
     mixed, torch_backprop = model.shims[0](ArgsKwargs((tensor,), {}), is_train)
 
     def backprop(d_mixed: List[Floats2d]) -> DocLayers:
-        gradient = xp2torch(model.ops.xp.concatenate(d_mixed, axis=0))
+        gradient = xp2torch(xp.concatenate(d_mixed, axis=0))
         torch_backprop(ArgsKwargs(((mixed,),), {"grad_tensors": (gradient,)}))
-        return _split(torch2xp(tensor.grad), lengths, axis=1)
+        return _split(torch2xp(cast(Tensor, tensor.grad)), lengths, axis=1)
 
     return _split(torch2xp(mixed.detach()), lengths, axis=0), backprop
 
@@ -51,7 +53,7 @@ def mix_weights(model: MixT) -> Tuple[List[float], float]:
     return module.weights.softmax(dim=0).tolist(), float(module.gamma.detach())
 
 
-def _split(array: Floats3d, lengths: List[int], *, axis: int) -> list:
+def _split(array: Any, lengths: List[int], *, axis: int) -> list:
     pieces, start = [], 0
     for length in lengths:
         index = slice(start, start + length)

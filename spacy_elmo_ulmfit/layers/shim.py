@@ -6,7 +6,7 @@ norm, and weights are stored as safetensors.
 """
 
 import contextlib
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, cast
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -20,6 +20,7 @@ from thinc.api import (
     xp2torch,
 )
 from thinc.shims.shim import Shim
+from thinc.types import FloatsXd
 from torch import nn
 
 from ..checkpoints import build_module, read_checkpoint, save_module
@@ -67,7 +68,8 @@ class TorchShim(PyTorchShim):
         output = self.module(*inputs.args, **inputs.kwargs)
 
         def backprop(grads: ArgsKwargs) -> ArgsKwargs:
-            torch.autograd.backward(*grads.args, **grads.kwargs)
+            if any(tensor.requires_grad for tensor in grads.args[0]):
+                torch.autograd.backward(*grads.args, **grads.kwargs)
             return ArgsKwargs(
                 tuple(getattr(value, "grad", None) for value in inputs.args), {}
             )
@@ -107,8 +109,8 @@ class TorchShim(PyTorchShim):
             depth = len(groups) - 1 - _group_of(name, groups)
             weights, _ = optimizer(
                 (self.id, name),
-                torch2xp(parameter.data),
-                torch2xp(parameter.grad),
+                cast(FloatsXd, torch2xp(parameter.data)),
+                cast(FloatsXd, torch2xp(cast(torch.Tensor, parameter.grad))),
                 lr_scale=self.lr_decay**-depth,
             )
             parameter.data = xp2torch(weights, device=parameter.device)
@@ -127,10 +129,12 @@ class TorchShim(PyTorchShim):
                 parameter.data = xp2torch(
                     params[(self.id, name)], device=parameter.device
                 ).reshape(parameter.shape)
-        yield
-        for name, parameter in self.module.named_parameters():
-            if name in replaced:
-                parameter.data = replaced[name]
+        try:
+            yield
+        finally:
+            for name, parameter in self.module.named_parameters():
+                if name in replaced:
+                    parameter.data = replaced[name]
 
     def copy(self) -> "TorchShim":
         """Copy module and settings; the copy has optimizer state of its own."""

@@ -140,7 +140,8 @@ def forward(
 
     def backprop(d_scores: Floats2d) -> List[Doc]:
         gradient = xp2torch(d_scores / len(docs), device=logits.device)
-        logits.backward(gradient.to(logits.dtype))
+        if logits.requires_grad:
+            logits.backward(gradient.to(logits.dtype))
         return docs
 
     return cast(Floats2d, torch2xp(scores)), backprop

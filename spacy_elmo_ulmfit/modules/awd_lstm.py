@@ -5,7 +5,17 @@ ULMFiT published (Howard & Ruder 2018, arXiv:1801.06146).
 """
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    cast,
+)
 
 import torch
 import torch.nn.functional as F
@@ -93,11 +103,12 @@ class WeightDropLSTM(nn.LSTM):
         RETURNS (Tuple[Tensor, Tuple[Tensor, Tensor]]): Outputs
             `(batch, n_steps, output_dim)` and the last state.
         """
+        hidden_weight = cast(Tensor, self.weight_hh_l0)
         weights = [
-            self.weight_ih_l0,
-            F.dropout(self.weight_hh_l0, weight_dropout, self.training),
-            self.bias_ih_l0,
-            self.bias_hh_l0,
+            cast(Tensor, self.weight_ih_l0),
+            F.dropout(hidden_weight, weight_dropout, self.training),
+            cast(Tensor, self.bias_ih_l0),
+            cast(Tensor, self.bias_hh_l0),
         ]
         # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
         output, hidden, cell = torch._VF.lstm(
@@ -185,7 +196,9 @@ class AWDLSTM(nn.Module):
         hidden = locked_dropout(embedded, config.input_dropout, self.training)
         raw_outputs, last_states = [], []
         for number, (layer, start) in enumerate(zip(self.layers, state)):
-            raw, last = layer.run(hidden, start, config.weight_dropout)
+            raw, last = cast(WeightDropLSTM, layer).run(
+                hidden, start, config.weight_dropout
+            )
             raw_outputs.append(raw)
             last_states.append(last)
             is_top = number == config.n_layers - 1

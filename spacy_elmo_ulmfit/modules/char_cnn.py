@@ -4,7 +4,7 @@ Kim et al. 2016 (arXiv:1508.06615), with the sizes and activations of the publis
 biLM (Peters et al. 2018, arXiv:1802.05365).
 """
 
-from typing import Sequence, Tuple
+from typing import Sequence, Tuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +67,11 @@ class CharacterEncoder(nn.Module):
         nn.init.uniform_(self.embedding.weight, -1.0, 1.0)
         with torch.no_grad():
             self.embedding.weight[0].zero_()
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(char_dim, number, width) for width, number in filters
-        )
-        for convolution in self.convolutions:
+        convolutions = [nn.Conv1d(char_dim, number, width) for width, number in filters]
+        self.convolutions = nn.ModuleList(convolutions)
+        for convolution in convolutions:
             nn.init.uniform_(convolution.weight, -0.05, 0.05)
-            nn.init.zeros_(convolution.bias)
+            nn.init.zeros_(cast(Tensor, convolution.bias))
         self.highways = nn.ModuleList(Highway(n_filters) for _ in range(n_highway))
         self.projection = (
             nn.Linear(n_filters, output_dim)

@@ -50,7 +50,8 @@ def softmax_loss(
         sums are always in float32.
     RETURNS (Tensor): The sum of the losses in nats, a scalar.
     """
-    return _SoftmaxLoss.apply(hidden, targets, weight, bias, dtype)
+    needs_grad = torch.is_grad_enabled()
+    return _SoftmaxLoss.apply(hidden, targets, weight, bias, dtype, needs_grad)
 
 
 class _SoftmaxLoss(torch.autograd.Function):
@@ -62,8 +63,9 @@ class _SoftmaxLoss(torch.autograd.Function):
         weight: Tensor,
         bias: Optional[Tensor],
         dtype: torch.dtype,
+        needs_grad: bool,
     ) -> Tensor:
-        needs_grad = any(ctx.needs_input_grad)
+        needs_grad = needs_grad and any(ctx.needs_input_grad)
         cast_weight = weight.to(dtype)
         loss = hidden.new_zeros(())
         d_hidden = torch.empty_like(hidden) if needs_grad else None
@@ -94,4 +96,4 @@ class _SoftmaxLoss(torch.autograd.Function):
         d_hidden, d_weight, d_bias = (
             None if grad is None else grad * grads[0] for grad in ctx.saved_tensors
         )
-        return d_hidden, None, d_weight, d_bias, None
+        return d_hidden, None, d_weight, d_bias, None, None

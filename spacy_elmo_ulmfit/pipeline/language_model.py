@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Union, cast
 
 from spacy.language import Language
 from spacy.pipeline.trainable_pipe import TrainablePipe
@@ -10,6 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
+from thinc.types import Floats3d
 from torch import nn
 
 from ..layers.doc_layers import set_doc_layers
@@ -202,7 +203,7 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
             found = cache.get(doc)
             results.append(computed[cache.key(doc)] if found is None else found)
         cache.store(missing, computed.values())
-        return [ops.asarray3f(layers) for layers in results]
+        return [ops.asarray3f(cast(Floats3d, layers)) for layers in results]
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> None:
         """There is no loss of its own: the listeners have theirs."""
@@ -255,7 +256,7 @@ class _PendingUpdate:
         self.arrived = True
         for total, part in zip(self._gradient, gradient):
             total += part
-            self._losses[self._name] += float((part**2).sum())
+            self._losses[self._name] += float(cast(Any, part**2).sum())
 
     def backprop_layers(self) -> None:
         """Send the sum through the language model."""

@@ -89,7 +89,6 @@ class ULMFiTClassifierPipe(SafetensorsModel):
 
     vocab: Any
     cfg: Dict[str, Any]
-    labels: Tuple[str, ...]
     multi_label: bool
 
     @property
@@ -123,7 +122,7 @@ class ULMFiTClassifierPipe(SafetensorsModel):
         """
         docs = list(docs)
         if not docs:
-            return self.model.ops.alloc2f(0, len(self.labels))
+            return self.model.ops.alloc2f(0, len(self.cfg["labels"]))
         return self.model.predict(docs)
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Tuple[float, Any]:
@@ -139,7 +138,7 @@ class ULMFiTClassifierPipe(SafetensorsModel):
         self._validate_categories(examples)  # type: ignore[attr-defined]
         truths, known = self._examples_to_truth(examples)  # type: ignore[attr-defined]
         known = self.model.ops.asarray(known)
-        xp = self.model.ops.xp
+        xp: Any = self.model.ops.xp
         tiny = numpy.finfo("float32").tiny
         losses = truths * xp.log(scores + tiny)
         if self.multi_label:
@@ -206,7 +205,7 @@ class ULMFiTClassifierPipe(SafetensorsModel):
         settings = self.shim.settings
         encoder = {**settings["encoder"], "n_words": len(vocabulary)}
         module = self.shim.create(
-            vocabulary, n_labels=len(self.labels), encoder=encoder
+            vocabulary, n_labels=len(self.cfg["labels"]), encoder=encoder
         )
         assert isinstance(module, ULMFiTClassifier)
         return module

@@ -58,6 +58,7 @@ def save_checkpoint(
         "progress": asdict(progress),
         "fingerprint": fingerprint,
         "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
     temporary = directory / f"{CHECKPOINT_FILE}.tmp"
     torch.save(data, temporary)

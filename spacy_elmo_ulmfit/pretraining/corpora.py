@@ -3,10 +3,12 @@
 import gzip
 import json
 import lzma
+import zlib
 from pathlib import Path
-from typing import IO, Callable, Dict, Iterator, Optional
+from typing import IO, Callable, Dict, Iterator, Optional, cast
 
 from spacy.language import Language
+from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
 from spacy.util import ensure_path, registry
 
@@ -41,7 +43,7 @@ class RawTextReader:
 
     def __call__(self, nlp: Language) -> Iterator[Doc]:
         """Yield documents, tokenised by the pipeline's tokenizer."""
-        yield from nlp.tokenizer.pipe(self.texts())
+        yield from cast(Tokenizer, nlp.tokenizer).pipe(self.texts())
 
     def texts(self) -> Iterator[str]:
         """Yield the texts of documents, empty lines left out.
@@ -90,18 +92,25 @@ def _read_texts(path: Path) -> Iterator[str]:
             ".txt or .jsonl, with .gz or .xz after it if it is compressed."
         )
     number = 0
-    with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:
+    with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as file:
         try:
-            for number, line in enumerate(file, start=1):
+            for line in file:
+                number += 1
                 line = line.strip()
+                if line and kind == ".jsonl":
+                    line = json.loads(line)["text"].strip()
                 if line:
-                    yield line if kind == ".txt" else json.loads(line)["text"]
+                    yield line
+        except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+            raise ValueError(
+                f"{path} is damaged after line {number}: {error}."
+            ) from error
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{path} is not UTF-8 after line {number}: {error.reason}. Convert it, "
                 "for example with: iconv -f ISO-8859-1 -t UTF-8"
             ) from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f'{path}, line {number}: expected a JSON object with a "text" field.'
             ) from error

@@ -1,5 +1,6 @@
 """The table that language model training prints, in spaCy's logger protocol."""
 
+import math
 import sys
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, Optional, Tuple
@@ -78,7 +79,7 @@ def create_lm_console_logger(
 
 def _train_perplexity(info: Dict[str, Any]) -> Optional[float]:
     loss = max(info["losses"].values(), default=0.0)
-    return float(2.718281828459045**loss) if loss else None
+    return math.exp(min(loss, 700.0)) if loss else None
 
 
 def _row(info: Dict[str, Any]) -> Tuple[str, ...]:

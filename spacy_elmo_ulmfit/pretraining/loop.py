@@ -56,6 +56,7 @@ class LanguageModelTrainer:
         self.train_stream, self.dev_stream = train, dev
         self.config, self.output = config, output
         self.progress = Progress()
+        self._rate = 0.0
         self.objective: Objective = create_objective(
             module,
             train,
@@ -89,6 +90,9 @@ class LanguageModelTrainer:
         if resume:
             self._restore()
             progress = self.progress
+        else:
+            # What an earlier, finished run left must not be taken for this one's.
+            (self.output / CHECKPOINT_FILE).unlink(missing_ok=True)
         log_step, finalize = self._setup_logger(stdout, stderr)
         rates = itertools.islice(_rates(config.learn_rate), progress.step, None)
         started = time.perf_counter() - progress.seconds
@@ -96,26 +100,27 @@ class LanguageModelTrainer:
         # Evaluated before any training: the table starts where the model starts.
         if progress.step == 0:
             metrics = self._evaluate(log_step)
-        for inputs, targets, is_last in self._windows():
-            self._update(inputs, targets, next(rates))
+        elif self._is_done():
+            metrics = self._evaluate(log_step)
+        for inputs, targets in self._windows():
+            self._rate = next(rates)
+            self._update(inputs, targets, self._rate)
             progress.seconds = time.perf_counter() - started
-            done = is_last or self._stop()
-            progress.finished = done
-            if done or progress.step % config.eval_frequency == 0:
+            ends = progress.step == config.max_steps or self._ends_epochs()
+            if ends or progress.step % config.eval_frequency == 0:
                 metrics = self._evaluate(log_step)
             else:
                 log_step(None)
-            if done or progress.step % config.checkpoint_frequency == 0:
+            progress.finished = self._is_done()
+            if progress.finished or progress.step % config.checkpoint_frequency == 0:
                 self._save_checkpoint()
-            if done:
-                break
         finalize()
         self._save_pipeline(DIRECTORY_LAST, metrics)
         return metrics
 
-    def _windows(self) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray, bool]]:
+    def _windows(self) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
         config, progress = self.config, self.progress
-        while True:
+        while not self._is_done():
             tokens = self.train_stream.shuffled([config.seed, progress.epoch])
             rows = self.objective.rows(tokens, config.batch_size, pad=False)
             n_steps = rows.inputs.shape[2]
@@ -126,15 +131,14 @@ class LanguageModelTrainer:
                 )
             if progress.position == 0:
                 self.state = self.objective.zero_state(config.batch_size)
-            while progress.position < n_steps:
+            while not self._is_done():
                 start = progress.position
                 window = slice(start, start + config.bptt)
                 progress.position = min(start + config.bptt, n_steps)
                 ends_epoch = progress.position == n_steps
-                is_last = ends_epoch and progress.epoch + 1 == config.max_epochs
                 if ends_epoch:
                     progress.epoch, progress.position = progress.epoch + 1, 0
-                yield rows.inputs[:, :, window], rows.targets[:, :, window], is_last
+                yield rows.inputs[:, :, window], rows.targets[:, :, window]
                 if ends_epoch:
                     break
 
@@ -170,9 +174,15 @@ class LanguageModelTrainer:
         for name, value in zip(self.objective.directions, result.losses.tolist()):
             progress.losses[name] = progress.losses.get(name, 0.0) + value
 
-    def _stop(self) -> bool:
+    def _ends_epochs(self) -> bool:
+        config, progress = self.config, self.progress
+        return bool(config.max_epochs and progress.epoch >= config.max_epochs)
+
+    def _is_done(self) -> bool:
         config, progress = self.config, self.progress
         if config.max_steps and progress.step >= config.max_steps:
+            return True
+        if self._ends_epochs():
             return True
         waited = progress.step - progress.best_step
         return bool(config.patience and progress.history and waited >= config.patience)
@@ -180,12 +190,16 @@ class LanguageModelTrainer:
     def _evaluate(self, log_step: Callable[..., None]) -> Dict[str, float]:
         config, progress = self.config, self.progress
         metrics = evaluate_language_model(self.module, self.dev_stream, self.vocabulary)
+        if not math.isfinite(metrics["perplexity"]):
+            raise ValueError(
+                f"The held-out perplexity is not a number after step {progress.step}: "
+                "training has diverged. Lower [lm] learn_rate or set [lm] max_grad_norm."
+            )
         progress.history.append((progress.step, metrics["perplexity"]))
         if metrics["perplexity"] < progress.best_perplexity:
             progress.best_perplexity = metrics["perplexity"]
             progress.best_step = progress.step
-            if progress.step:
-                self._save_pipeline(DIRECTORY_BEST, metrics)
+            self._save_pipeline(DIRECTORY_BEST, metrics)
         train_loss = sum(progress.losses.values()) / max(
             1, progress.n_targets * len(self.objective.directions)
         )
@@ -196,7 +210,7 @@ class LanguageModelTrainer:
                 "score": 1.0 / metrics["perplexity"],
                 "other_scores": {
                     **metrics,
-                    "learn_rate": self.optimizer.param_groups[-1]["lr"],
+                    "learn_rate": self._rate,
                 },
                 "losses": {
                     name: train_loss if name == config.component else 0.0
@@ -266,12 +280,14 @@ class LanguageModelTrainer:
             )
         self.module.load_state_dict(data["module"])
         self.optimizer.load_state_dict(data["optimizer"])
-        state = data["state"]
+        state = _to_device(data["state"], self.objective.device)
         if isinstance(self.state, BiLMState):
             state = BiLMState(*state)
         self.state = state
         self.progress = Progress(**data["progress"])
         torch.set_rng_state(data["torch_rng"])
+        if data["cuda_rng"]:
+            torch.cuda.set_rng_state_all(data["cuda_rng"])
 
 
 def scale_dropouts(config: Any, factor: float) -> Any:
@@ -317,6 +333,12 @@ def _rates(learn_rate: "float | Iterable[float]") -> Iterator[float]:
     if isinstance(learn_rate, (int, float)):
         return itertools.repeat(float(learn_rate))
     return iter(learn_rate)
+
+
+def _to_device(state: Any, device: torch.device) -> Any:
+    if isinstance(state, torch.Tensor):
+        return state.to(device)
+    return type(state)(_to_device(part, device) for part in state)
 
 
 def _plain_state(state: Any) -> List[Any]:

@@ -60,6 +60,7 @@ class Objective(Protocol):
     """How a language model is trained on streams."""
 
     directions: Tuple[str, ...]
+    device: torch.device
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
         """Lay a stream out in rows; `pad` keeps the tokens of a last, shorter column."""
@@ -122,7 +123,7 @@ class BiLMObjective:
     from window to window.
     """
 
-    directions = ("forward", "backward")
+    directions: Tuple[str, ...] = ("forward", "backward")
 
     def __init__(
         self,
@@ -195,7 +196,7 @@ class BiLMObjective:
 class AWDLSTMObjective:
     """Predict the next word, with AR and TAR."""
 
-    directions = ("forward",)
+    directions: Tuple[str, ...] = ("forward",)
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Torch optimizers for language model training, as configs name them."""
 
-from typing import Any, Callable, Dict, Iterable, List
+from typing import Any, Callable, Dict, Iterable, List, Tuple, cast
 
 import torch
 from spacy.util import registry
@@ -62,12 +62,13 @@ def parameter_groups(module: nn.Module, lr_decay: float) -> List[Dict[str, Any]]
     lr_decay (float): Factor between neighbouring groups; the top has the full rate.
     RETURNS (List[Dict[str, Any]]): Groups with `params` and `lr_scale`.
     """
-    groups = [
+    layer_groups = cast(List[Tuple[str, ...]], module.layer_groups)
+    groups: List[Dict[str, Any]] = [
         {"params": [], "lr_scale": lr_decay**-depth}
-        for depth in reversed(range(len(module.layer_groups)))
+        for depth in reversed(range(len(layer_groups)))
     ]
     for name, parameter in module.named_parameters():
-        for group, prefixes in zip(groups, module.layer_groups):
+        for group, prefixes in zip(groups, layer_groups):
             if name.startswith(prefixes):
                 group["params"].append(parameter)
     return [group for group in groups if group["params"]]

@@ -48,7 +48,8 @@ class TokenStream:
 
     def fingerprint(self) -> str:
         """Return a short text that changes when the tokens do."""
-        return f"{len(self.tokens)}-{zlib.crc32(self.tokens.tobytes()):08x}"
+        words = zlib.crc32("\n".join(self.types).encode("utf-8", "surrogatepass"))
+        return f"{len(self.tokens)}-{zlib.crc32(self.tokens.tobytes(), words):08x}"
 
     def save(self, path: Path) -> None:
         """Write the stream to a folder."""

@@ -74,18 +74,16 @@ def _expand(text: str, positions: List[int]) -> Iterator[Tuple[int, str]]:
 
 
 def _split_word(text: str) -> Iterator[str]:
-    match = _REPEATED.search(text)
-    if match is None:
-        yield from _lower_case(text)
-        return
-    before, after = text[: match.start()], text[match.end() :]
-    if before:
-        yield from _lower_case(before)
-    yield REPEATED_CHARACTER
-    yield str(len(match.group(0)))
-    yield match.group(1).lower()
-    if after:
-        yield from _split_word(after)
+    start = 0
+    for match in _REPEATED.finditer(text):
+        if match.start() > start:
+            yield from _lower_case(text[start : match.start()])
+        yield REPEATED_CHARACTER
+        yield str(len(match.group(0)))
+        yield match.group(1).lower()
+        start = match.end()
+    if start < len(text):
+        yield from _lower_case(text[start:])
 
 
 def _lower_case(text: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ def slanted_triangular(
     ratio (int): How much smaller the lowest rate is than the highest.
     YIELDS (float): The rate of each step.
     """
-    cut = max(1, math.floor(num_steps * cut_frac))
+    cut = min(max(1, math.floor(num_steps * cut_frac)), num_steps - 1)
     fall = max(1, num_steps - cut)
     step = 0
     while True:
@@ -44,7 +44,7 @@ def one_cycle(
     div_final (float): How much smaller the last rate is than the highest.
     YIELDS (float): The rate of each step.
     """
-    cut = max(1, math.floor(num_steps * cut_frac))
+    cut = min(max(1, math.floor(num_steps * cut_frac)), num_steps - 1)
     fall = max(1, num_steps - cut)
     step = 0
     while True:

@@ -318,3 +318,11 @@ def test_frozen_groups_stay_frozen_when_weights_are_loaded():
 def test_filters_wider_than_a_word_are_refused():
     with pytest.raises(ValueError, match="width of 9.*max_chars = 8"):
         build_bilm_model(filters=[[9, 4]], max_chars=8)
+
+
+def test_training_with_all_groups_frozen_moves_nothing():
+    shim = TorchShim(ThreeLayers())
+    shim.set_trainable_groups(0)
+    before = parameters(shim)
+    train(shim, Adam(0.1, L2=0.1))
+    assert moved(before, parameters(shim)) == set()

@@ -120,14 +120,14 @@ def test_half_precision_storage_halves_the_file(awd_lstm_path, tmp_path):
 def test_several_labels_can_be_true(awd_lstm_path):
     nlp = build("ulmfit_textcat_multilabel", encoder=awd_lstm_path)
     golds = [
-        ("tea on the train", {"food": 1.0, "travel": 1.0}),
-        ("soup", {"food": 1.0, "travel": 0.0}),
-        ("bus", {"food": 0.0, "travel": 1.0}),
+        ("tea at the station", {"food": 1.0, "travel": 1.0}),
+        ("tea", {"food": 1.0, "travel": 0.0}),
+        ("station", {"food": 0.0, "travel": 1.0}),
         ("weather", {"food": 0.0, "travel": 0.0}),
     ]
     data = [Example.from_dict(nlp.make_doc(t), {"cats": cats}) for t, cats in golds]
-    optimizer = nlp.initialize(lambda: data, sgd=Adam(0.01))
-    losses = [nlp.update(data, sgd=optimizer)["textcat"] for _ in range(60)]
+    optimizer = nlp.initialize(lambda: data, sgd=Adam(0.02))
+    losses = [nlp.update(data, sgd=optimizer)["textcat"] for _ in range(100)]
     assert losses[-1] < losses[0] / 2
     for text, cats in golds:
         scores = nlp(text).cats

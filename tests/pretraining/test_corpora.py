@@ -117,3 +117,11 @@ def test_a_damaged_archive_is_named(tmp_path, suffix, damage):
     path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"plain text\n")
     with pytest.raises(ValueError, match=f"a.txt{suffix}"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "name, line", [("a.txt", "Text"), ("a.jsonl", '{"text": "Text"}')]
+)
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, name, line):
+    (tmp_path / name).write_text(line, encoding="utf-8-sig")
+    assert read(tmp_path / name) == ["Text"]

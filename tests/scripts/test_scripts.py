@@ -115,12 +115,12 @@ def test_summary_lists_every_pipeline(tmp_path):
     printed = run("summarize.py", tmp_path)
     assert "baseline" in printed
     rows = srsly.read_json(tmp_path / "summary.json")
+    assert rows[1].pop("score") == pytest.approx(0.7)
     assert rows[1] == {
         "task": "ner",
         "pipeline": "elmo",
         "pretrained": True,
         "metric": "ents_f",
-        "score": 0.7,
         "train_seconds": 12.3,
         "words_per_second": 1000,
     }
@@ -131,7 +131,7 @@ def test_timed_passes_the_exit_code_on_and_writes_only_on_success(tmp_path):
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     run("timed.py", good, "python", "-c", "pass")
     run("timed.py", bad, "python", "-c", "raise SystemExit(3)", code=3)
-    assert srsly.read_json(good)["seconds"] > 0
+    assert srsly.read_json(good)["seconds"] >= 0
     assert not bad.exists()
 
 
