@@ -3,7 +3,7 @@
     python benchmarks/transfer.py uner-ewt --data DATA
     python benchmarks/transfer.py trec6 --data DATA
 
-DATA is a folder with the data sets, as the README describes. Every run is a plain
+DATA is a folder with the data sets, as docs/data.md describes. Every run is a plain
 `spacy train` in a folder of its own; a run that is there already is not repeated, so
 an interrupted benchmark goes on where it stopped. Results go to benchmarks/results.
 """

@@ -45,7 +45,10 @@ def ner_jsonl(source: Path, target: Path, lang: str = LANGUAGE) -> None:
 def ner_conll(
     source: Path, target: Path, lang: str = LANGUAGE, limit: int = LIMIT
 ) -> None:
-    """Convert token and IOB2 tag lines, a blank line between sentences."""
+    """Convert token and IOB2 tag lines, a blank line between sentences.
+
+    Universal NER's .iob2 files are read too: token number, token, tag.
+    """
     vocab = spacy.blank(lang).vocab
     docs = []
     for words, tags in _read_conll(source):
@@ -68,6 +71,8 @@ def textcat_jsonl(
     seed: int = SEED,
 ) -> None:
     """Convert {"text", "label"} lines; the dev part is the same for every limit."""
+    if dev_share and dev_out is None:
+        raise typer.BadParameter("--dev-share needs --dev-out, or the part is lost.")
     records = list(_read_jsonl(source))
     labels = sorted({record["label"] for record in records})
     random.Random(seed).shuffle(records)
@@ -122,7 +127,7 @@ def _existing(path: Path) -> Path:
         if candidate.is_file():
             return candidate
     raise typer.BadParameter(
-        f"There is no file {path}; see the README on data folders."
+        f"There is no file {path}; docs/data.md says what a data folder holds."
     )
 
 
@@ -133,10 +138,16 @@ def _read_conll(path: Path) -> Iterator[Tuple[List[str], List[str]]]:
     tags: List[str] = []
     with opener(path, "rt", encoding="utf-8") as file:
         for line in [*file, "\n"]:
+            if line.startswith("# "):
+                continue
             if line.strip():
-                word, tag = line.rstrip("\n").split("\t")
+                fields = line.rstrip("\n").split("\t")
+                if len(fields) < 2:
+                    raise typer.BadParameter(f"{path}: no token and tag in {line!r}.")
+                word, tag = fields[:2] if len(fields) == 2 else fields[1:3]
                 words.append(word)
-                tags.append(tag)
+                # Universal NER's marks for other names, and a slip of its tool.
+                tags.append("O" if tag.endswith(("-O", "-OTH")) else tag)
             elif words:
                 yield words, tags
                 words, tags = [], []

@@ -14,7 +14,6 @@ def build_concat(
     left: Model[Any, List[Floats2d]],
     right: Model[Any, List[Floats2d]],
     width: Optional[int] = None,
-    dropout: float = 0.0,
 ) -> Tok2VecT:
     """Concatenate the vectors of two layers, token by token.
 
@@ -22,8 +21,7 @@ def build_concat(
     right (Model[List[Doc], List[Floats2d]]): For example an `ElmoListener`.
     width (Optional[int]): Project to this width with a maxout layer and layer
         norm, which encoders such as `spacy.MaxoutWindowEncoder.v2` need; `null`
-        leaves the vectors side by side.
-    dropout (float): Dropout of the projection.
+        leaves the vectors side by side. `[training] dropout` applies to it.
     RETURNS (Model[List[Doc], List[Floats2d]]): `(n_tokens, width)` for each document.
     """
     joined: Model[Any, List[Floats2d]] = concatenate(left, right)
@@ -31,7 +29,7 @@ def build_concat(
         return cast(Tok2VecT, joined)
     # The width of what comes in is inferred when the model is initialized.
     projection: Model[List[Floats2d], List[Floats2d]] = with_array(
-        Maxout(width, nP=3, normalize=True, dropout=dropout)
+        Maxout(width, nP=3, normalize=True, dropout=0.0)
     )
     projected: Tok2VecT = chain(joined, projection)
     projected.set_dim("nO", width)

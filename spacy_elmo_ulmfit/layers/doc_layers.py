@@ -75,13 +75,26 @@ def get_doc_layers(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
 
 
 def register_extension(attribute: str) -> None:
-    """Define `doc._.<attribute>`; it shows what such a component wrote last."""
+    """Define `doc._.<attribute>`; it shows what such a component wrote last.
+
+    Setting it to `None` takes the layers off the document, as `doc_cleaner` does.
+    """
 
     def getter(doc: Doc) -> Optional[LMLayers]:
         keys = [key for key in _keys(doc) if key[1] == attribute]
         return LMLayers(_user_data(doc)[keys[-1]]) if keys else None
 
-    Doc.set_extension(attribute, getter=getter, force=True)
+    def setter(doc: Doc, value: None) -> None:
+        if value is not None:
+            raise ValueError(
+                f"doc._.{attribute} can only be set to None, which takes the layers off "
+                "the document; a language model's component writes them."
+            )
+        for key in _keys(doc):
+            if key[1] == attribute:
+                del _user_data(doc)[key]
+
+    Doc.set_extension(attribute, getter=getter, setter=setter, force=True)
 
 
 def _user_data(doc: Doc) -> Dict[Any, Any]:

@@ -149,7 +149,8 @@ def _annotated(model: Tok2VecT, doc: Doc, source: str, is_train: bool) -> Floats
     layers = get_doc_layers(doc, source)
     if layers is not None and layers.shape[1] == len(doc):
         return model.ops.asarray3f(cast(Floats3d, layers))
-    if len(doc) == 0 or listener_state(model).initializing:
+    inferring = listener_state(model).initializing and not is_train
+    if len(doc) == 0 or inferring:
         shape = (model.layers[0].attrs["n_layers"], len(doc), model.get_dim("nO"))
         return cast(Floats3d, model.ops.alloc3f(*shape))
     advice = (

@@ -280,6 +280,29 @@ def test_training_on_documents_without_vectors_is_an_error(pipeline):
         nlp.get_pipe("tagger").update([example])
 
 
+def test_training_beside_an_excluded_encoder_is_an_error(pipeline):
+    nlp = pipeline()
+    initialize(nlp)
+    with pytest.raises(ValueError, match="no vectors of 'elmo_tok2vec'"):
+        train(nlp, 1, Adam(0.01), exclude=["elmo_tok2vec"])
+
+
+def test_training_on_annotations_of_an_excluded_encoder_works(pipeline):
+    nlp = pipeline()
+    initialize(nlp)
+    settings = {"exclude": ["elmo_tok2vec"], "annotates": ["elmo_tok2vec"]}
+    losses = train(nlp, 10, Adam(0.05), **settings)
+    assert losses[-1]["tagger"] < losses[0]["tagger"]
+
+
+def test_layers_can_be_taken_off_a_document(elmo):
+    elmo.add_pipe("doc_cleaner", config={"attrs": {"tensor": None, "_.elmo": None}})
+    doc = elmo(TEXT)
+    assert doc._.elmo is None and not doc.user_data
+    with pytest.raises(ValueError, match="only be set to None"):
+        doc._.elmo = 1
+
+
 def test_replaced_listeners_predict_the_same_and_can_be_saved(pipeline, tmp_path):
     nlp = pipeline()
     initialize(nlp)

@@ -88,6 +88,19 @@ def test_conll_becomes_entities(tmp_path):
     assert not second.ents
 
 
+def test_universal_ner_files_are_read_as_published(tmp_path):
+    lines = ["# sent_id = 1", "1\tAl\tB-PER\t-\tx", "2\tsaw\tB-O\t-\tx"]
+    lines += ["3\tIslam\tB-OTH\t-\tx", "4\tRome\tB-LOC\t-\tx", "", ""]
+    path = tmp_path / "data.conll"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    run("prepare.py", "ner-conll", f"{path}.gz", tmp_path / "out.spacy")
+    (doc,) = docs(tmp_path / "out.spacy")
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [
+        ("Al", "PER"),
+        ("Rome", "LOC"),
+    ]
+
+
 def test_the_dev_part_is_the_same_for_every_limit(tmp_path):
     path = tmp_path / "data.jsonl"
     lines = [json.dumps({"text": f"text {i}", "label": "ab"[i % 2]}) for i in range(50)]
