@@ -52,7 +52,7 @@ def uner_ewt(
     seeds: int = SEEDS,
     jobs: int = JOBS,
     limit: int = typer.Option(3000, help="Training sentences"),
-    steps: int = typer.Option(1000, help="Training steps"),
+    steps: int = typer.Option(600, help="Training steps"),
 ) -> None:
     """NER on Universal NER English EWT: [x; ELMo], frozen biLM, against x alone."""
     corpus = work / "uner-ewt" / "corpus"
@@ -84,7 +84,7 @@ def trec6(
     jobs: int = JOBS,
     few: int = typer.Option(100, help="Training examples of the small setting"),
     few_steps: int = typer.Option(300, help="Training steps of the small setting"),
-    steps: int = typer.Option(1500, help="Training steps with all examples"),
+    steps: int = typer.Option(1000, help="Training steps with all examples"),
     lm_steps: int = typer.Option(400, help="Steps of language model fine-tuning"),
 ) -> None:
     """TREC-6: ULMFiT (fine-tuned on the task's text) against random weights."""
@@ -107,15 +107,16 @@ def trec6(
         )  # fmt: skip
     n_all = int(srsly.read_json(count_file(corpus / "train.spacy"))["examples"])
     rows = []
-    for n_train, n_steps, name in (
-        (few, few_steps, f"train_{few}"),
-        (n_all, steps, "train"),
+    for n_train, n_steps, name, batch_size in (
+        (few, few_steps, f"train_{few}", 16),
+        (n_all, steps, "train", 32),
     ):
         paths = {
             "paths.train": str(corpus / f"{name}.spacy"),
             "paths.dev": str(corpus / "dev.spacy"),
             "training.max_steps": str(n_steps),
             "training.optimizer.learn_rate.num_steps": str(n_steps),
+            "training.batcher.size": str(batch_size),
         }
         rows.append(Row("scratch", n_train, "textcat_scratch", paths))
         rows.append(

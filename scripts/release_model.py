@@ -63,7 +63,8 @@ def main(
     config = trained.config
     nlp = spacy.util.load_model_from_config(config, auto_fill=True)
     component = next(name for name, pipe in trained.pipeline if hasattr(pipe, "shim"))
-    nlp.get_pipe(component).from_disk(source / component, exclude=["vocab"])
+    pipe: Any = nlp.get_pipe(component)
+    pipe.from_disk(source / component, exclude=["vocab"])
     facts: Dict[str, Any] = {
         **trained.meta[META_KEY][component],
         **{key: round(value, 4) for key, value in srsly.read_json(metrics).items()},
@@ -79,8 +80,9 @@ def main(
         sources=[{"name": corpus, "license": license_name}],
     )
     nlp.meta[META_KEY] = {component: facts}
+    target.mkdir(parents=True, exist_ok=True)
     nlp.to_disk(target)
-    module = nlp.get_pipe(component).language_model
+    module = pipe.language_model
     card = CARD.format(
         name=name,
         description=description,
