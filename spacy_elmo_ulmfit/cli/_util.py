@@ -1,7 +1,6 @@
 """What the commands share."""
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import Iterator, List, Optional
 
@@ -49,8 +48,3 @@ def load_config(path: Path, extra_args: List[str]) -> Config:
         raise ValueError(f"There is no config file {path}. Correct the path.")
     overrides = parse_config_overrides(extra_args)
     return util.load_config(path, overrides=overrides, interpolate=False)
-
-
-def show_progress() -> bool:
-    """Whether progress bars make sense where the output goes."""
-    return sys.stderr.isatty()

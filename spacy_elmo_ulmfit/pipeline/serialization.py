@@ -1,11 +1,9 @@
 """Components whose model is stored as one safetensors file."""
 
 from pathlib import Path
-from typing import Any, Iterable, Union, cast
+from typing import Iterable, Union, cast
 
 from spacy import util
-from spacy.errors import Errors
-from spacy.tokens import Doc
 from thinc.api import Model
 
 from ..checkpoints import read_checkpoint
@@ -70,10 +68,3 @@ class SafetensorsModel:
 
     def _weights_changed(self) -> None:
         """Called after weights were read."""
-
-
-def require_docs(docs: Iterable[Any]) -> None:
-    """Raise spaCy's own error when something that is not a `Doc` comes in."""
-    for doc in docs:
-        if not isinstance(doc, Doc):
-            raise ValueError(Errors.E1041.format(type=type(doc)))

@@ -2,7 +2,6 @@
 
 import zlib
 from array import array
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Sequence
@@ -138,11 +137,3 @@ def build_stream(docs: Iterable[Doc], kind: str, *, source: str) -> TokenStream:
         numpy.frombuffer(tokens, dtype=numpy.int32).copy(),
         numpy.frombuffer(doc_starts, dtype=numpy.int64).copy(),
     )
-
-
-def merged_counts(streams: Iterable[TokenStream]) -> Dict[str, int]:
-    """Return how often each word occurs in several streams."""
-    total: Counter = Counter()
-    for stream in streams:
-        total.update(stream.counts())
-    return dict(total)
