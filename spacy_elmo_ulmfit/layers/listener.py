@@ -1,5 +1,6 @@
 """The layer by which a component reads the vectors of a language model upstream."""
 
+import weakref
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Hashable, List, Optional, Sequence, Tuple, cast
 
@@ -25,6 +26,8 @@ class ListenerState:
     backprop (Optional[Callable]): Takes the gradient of `outputs`.
     initializing (bool): Whether the component was initialised but not trained yet:
         thinc then runs it on documents without vectors to infer widths.
+    compute (Optional[Callable]): Weak reference to the upstream's own prediction,
+        for training on documents that do not come with vectors.
     """
 
     source: Optional[str] = None
@@ -32,6 +35,11 @@ class ListenerState:
     outputs: DocLayers = field(default_factory=list)
     backprop: Optional[Callable[[DocLayers], None]] = None
     initializing: bool = False
+    compute: Optional["weakref.WeakMethod[Callable[..., DocLayers]]"] = None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        # Copies and other processes keep the link, not the batch.
+        return {**vars(ListenerState()), "source": self.source}
 
     def receive(
         self,
@@ -119,7 +127,7 @@ def forward(
     if listening:
         layers = state.outputs
     else:
-        layers = [_annotated(model, doc, source, is_train) for doc in docs]
+        layers = _annotated(model, docs, source, is_train)
     mixed, backprop_mix = model.layers[0](layers, is_train)
     send = state.backprop
 
@@ -145,21 +153,32 @@ def _require_source(model: Tok2VecT) -> str:
     return source
 
 
-def _annotated(model: Tok2VecT, doc: Doc, source: str, is_train: bool) -> Floats3d:
-    layers = get_doc_layers(doc, source)
-    if layers is not None and layers.shape[1] == len(doc):
-        return model.ops.asarray3f(cast(Floats3d, layers))
-    inferring = listener_state(model).initializing and not is_train
-    if len(doc) == 0 or inferring:
-        shape = (model.layers[0].attrs["n_layers"], len(doc), model.get_dim("nO"))
-        return cast(Floats3d, model.ops.alloc3f(*shape))
-    advice = (
-        f"In training, leave '{source}' out of frozen_components (its own frozen = true "
-        "keeps its weights), or name it in annotating_components too."
-        if is_train
-        else f"Is '{source}' disabled, or was it skipped for this document?"
-    )
-    raise ValueError(f"The document has no vectors of '{source}'. {advice}")
+def _annotated(
+    model: Tok2VecT, docs: List[Doc], source: str, is_train: bool
+) -> DocLayers:
+    """Return the layers that the documents carry, or have the upstream compute them.
+
+    Only training and initialisation ask the upstream: there it may be excluded, or
+    not have seen these documents.
+    """
+    state = listener_state(model)
+    compute = state.compute() if state.compute is not None else None
+    layers: DocLayers = []
+    for doc in docs:
+        found = get_doc_layers(doc, source)
+        if found is not None and found.shape[1] == len(doc):
+            layers.append(model.ops.asarray3f(cast(Floats3d, found)))
+        elif len(doc) == 0:
+            shape = (model.layers[0].attrs["n_layers"], 0, model.get_dim("nO"))
+            layers.append(model.ops.alloc3f(*shape))
+        elif compute is not None and (is_train or state.initializing):
+            return compute(docs)
+        else:
+            raise ValueError(
+                f"The document has no vectors of '{source}'. Is '{source}' disabled, "
+                "or was it skipped for this document?"
+            )
+    return layers
 
 
 def find_config(config: Dict[str, Any], architecture: str) -> Optional[Dict[str, Any]]:

@@ -193,6 +193,11 @@ class LanguageModelShim(TorchShim):
         self.vocabulary: Optional[Vocabulary] = None
 
     @property
+    def has_weights(self) -> bool:
+        """Whether there is a module yet."""
+        return self._model is not None
+
+    @property
     def module(self) -> nn.Module:
         """The torch module; an error when there are no weights yet."""
         if self._model is None:

@@ -1,5 +1,6 @@
 """The component that gives every token a language model's vectors, and its listeners."""
 
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Union, cast
@@ -88,7 +89,8 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         nodes = self.listener_map.setdefault(component_name, [])
         if not any(node is listener for node in nodes):
             nodes.append(listener)
-        listener_state(listener).source = self.name
+        state = listener_state(listener)
+        state.source, state.compute = self.name, weakref.WeakMethod(self.predict_cached)
         expected, found = listener.get_dim("nO"), self.model.get_dim("nO")
         n_expected = listener.layers[0].attrs["n_layers"]
         n_found = self.model.attrs["n_outputs"]
@@ -163,7 +165,7 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         self._flush()
         docs = [example.predicted for example in examples]
         if self.frozen:
-            layers, backprop = self._predict_cached(docs), None
+            layers, backprop = self.predict_cached(docs), None
         else:
             layers, backprop = self.model.begin_update(docs)
         self._pending = _PendingUpdate(layers, backprop, self.name, losses)
@@ -188,8 +190,9 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
             self._pending.backprop_layers()
             self._pending = None
 
-    def _predict_cached(self, docs: Sequence[Doc]) -> DocLayers:
-        if not self._cache.max_bytes:
+    def predict_cached(self, docs: Sequence[Doc]) -> DocLayers:
+        """Compute the layers of a training batch, each document once while frozen."""
+        if not self.frozen or not self._cache.max_bytes:
             return self.predict(docs)
         cache, ops = self._cache, self.model.ops
         missing = cache.missing(docs)

@@ -64,9 +64,7 @@ def create_lm_console_logger(
                 with path.open("a", encoding="utf-8") as file:
                     file.write(srsly.json_dumps(_record(info)) + "\n")
             if progress_bar:
-                bar = tqdm.tqdm(
-                    total=steps, file=stderr, leave=False, unit="step", disable=None
-                )
+                bar = tqdm.tqdm(total=steps, file=stderr, leave=False, unit="step")
 
         def finalize() -> None:
             if bar is not None:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from spacy_elmo_ulmfit.pretraining.stream import (
     TokenStream,
     build_stream,
-    merged_counts,
     prepared_docs,
 )
 
@@ -90,11 +89,6 @@ def test_a_stored_stream_is_the_same(tmp_path):
 def test_fingerprint_tells_texts_apart(documents):
     # The last one has the same pattern, but other words.
     assert build(documents).fingerprint() != build([["a", "b", "a"]]).fingerprint()
-
-
-def test_counts_are_summed_over_streams():
-    counts = merged_counts([build([["a", "b"]]), build([["b", "c", "b"]])])
-    assert (counts["a"], counts["b"], counts["c"], counts["<S>"]) == (1, 3, 1, 2)
 
 
 def test_components_before_the_language_model_see_the_documents():
