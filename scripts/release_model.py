@@ -4,6 +4,7 @@
         --name elmo_sm --log training/wiki/bilm.jsonl --corpus "..." --license "CC BY-SA 3.0"
 """
 
+import math
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -122,7 +123,7 @@ def _log_rows(log: Path) -> List[str]:
     rows = {record["step"]: record for record in srsly.read_jsonl(log)}
     result = []
     for step, row in sorted(rows.items()):
-        training = f"{2.718281828 ** row['loss']:.1f}" if row["loss"] else ""
+        training = f"{math.exp(row['loss']):.1f}" if row["loss"] else ""
         result.append(
             f"| {step:,} | {row['tokens']:,} | {training} | {row['perplexity']:.1f} |"
         )

@@ -45,9 +45,14 @@ class ListenerState:
         self,
         docs: Sequence[Doc],
         outputs: DocLayers,
-        backprop: Callable[[DocLayers], None],
+        backprop: Optional[Callable[[DocLayers], None]],
     ) -> None:
-        """Take the upstream's layers for a training batch."""
+        """Take the upstream's layers for a training batch.
+
+        docs (Sequence[Doc]): The batch.
+        outputs (List[Floats3d]): `(n_layers, n_tokens, width)` for each document.
+        backprop (Optional[Callable]): Takes their gradient; `None` when frozen.
+        """
         self.batch = batch_key(docs)
         self.outputs = outputs
         self.backprop = backprop

@@ -222,7 +222,12 @@ class AWDLSTM(nn.Module):
         return torch.cat(pieces, dim=2)
 
     def zero_state(self, batch_size: int) -> AWDLSTMState:
-        """Return the state that a text starts from."""
+        """Return the state that a text starts from.
+
+        batch_size (int): Number of texts.
+        RETURNS (AWDLSTMState): Output and cell of each layer, zeros.
+            *Shape:* `(1, batch_size, width of the layer)`
+        """
         widths = [self.config.layer_dims(i)[1] for i in range(self.config.n_layers)]
         return [
             (

@@ -125,6 +125,7 @@ class BiLM(nn.Module):
             *Shape:* `(batch, n_tokens, max_chars)`
         RETURNS (Tensor): The layers, zeros in masked positions.
             *Shape:* `(n_layers + 1, batch, n_tokens, 2 * projection_dim)`
+        RAISES (ValueError): If a row has no token at all.
         """
         mask = (char_ids > 0).any(dim=2)
         lengths = mask.sum(dim=1)
@@ -174,7 +175,8 @@ class BiLM(nn.Module):
 
         batch_size (int): Number of sequences.
         kind (str): `"warm"` for the stored state, `"zeros"` for zeros.
-        RETURNS (BiLMState): The state of both directions.
+        RETURNS (BiLMState): For both directions and each layer, output
+            `(batch_size, projection_dim)` and cell `(batch_size, cell_dim)`.
         """
         scale = 1.0 if kind == "warm" else 0.0
         hidden = (self.warm_hidden * scale).repeat(1, 1, batch_size, 1)

@@ -85,7 +85,12 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         return list(self.listener_map)
 
     def add_listener(self, listener: Model, component_name: str) -> None:
-        """Link a listener of a component to this one."""
+        """Link a listener of a component to this one.
+
+        listener (Model): The listener.
+        component_name (str): The component it is part of.
+        RAISES (ValueError): If it expects other layers or another width.
+        """
         nodes = self.listener_map.setdefault(component_name, [])
         if not any(node is listener for node in nodes):
             nodes.append(listener)
@@ -135,7 +140,11 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         return self.model.predict(list(docs))
 
     def set_annotations(self, docs: Sequence[Doc], layers: DocLayers) -> None:
-        """Keep the layers on the documents, and their mean as `doc.tensor`."""
+        """Keep the layers on the documents, and their mean as `doc.tensor`.
+
+        docs (Sequence[Doc]): The documents.
+        layers (List[Floats3d]): `(n_layers, n_tokens, width)` for each.
+        """
         for doc, doc_layers in zip(docs, layers):
             array = self.model.ops.to_numpy(doc_layers)
             set_doc_layers(doc, self.attribute, self.name, array)
@@ -168,9 +177,12 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
             layers, backprop = self.predict_cached(docs), None
         else:
             layers, backprop = self.model.begin_update(docs)
-        self._pending = _PendingUpdate(layers, backprop, self.name, losses)
+        send = None
+        if backprop is not None:
+            self._pending = _PendingUpdate(layers, backprop, self.name, losses)
+            send = self._pending.receive
         for listener in self.listeners:
-            listener_state(listener).receive(docs, layers, self._pending.receive)
+            listener_state(listener).receive(docs, layers, send)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
@@ -181,7 +193,6 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
             return
         self._flush()
         self.model.finish_update(sgd)
-        self._cache.clear()
 
     def _flush(self) -> None:
         # A batch whose listeners have not run yet is kept: with
@@ -243,19 +254,17 @@ class _PendingUpdate:
     def __init__(
         self,
         layers: DocLayers,
-        backprop: Optional[Callable[[DocLayers], Any]],
+        backprop: Callable[[DocLayers], Any],
         name: str,
         losses: Dict[str, float],
     ) -> None:
         self._backprop = backprop
-        self._gradient = [layer * 0.0 for layer in layers] if backprop else []
+        self._gradient = [layer * 0.0 for layer in layers]
         self._name, self._losses = name, losses
         self.arrived = False
 
     def receive(self, gradient: DocLayers) -> None:
         """Add one listener's gradient."""
-        if self._backprop is None:
-            return
         self.arrived = True
         for total, part in zip(self._gradient, gradient):
             total += part
@@ -263,5 +272,4 @@ class _PendingUpdate:
 
     def backprop_layers(self) -> None:
         """Send the sum through the language model."""
-        if self._backprop is not None:
-            self._backprop(self._gradient)
+        self._backprop(self._gradient)

@@ -97,10 +97,8 @@ class LanguageModelTrainer:
         rates = itertools.islice(_rates(config.learn_rate), progress.step, None)
         started = time.perf_counter() - progress.seconds
         metrics: Dict[str, float] = {}
-        # Evaluated before any training: the table starts where the model starts.
-        if progress.step == 0:
-            metrics = self._evaluate(log_step)
-        elif self._is_done():
+        # The table starts where the model starts, also when there is nothing to do.
+        if progress.step == 0 or self._is_done():
             metrics = self._evaluate(log_step)
         for inputs, targets in self._windows():
             self._rate = next(rates)

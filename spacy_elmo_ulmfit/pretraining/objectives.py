@@ -63,24 +63,49 @@ class Objective(Protocol):
     device: torch.device
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
-        """Lay a stream out in rows; `pad` keeps the tokens of a last, shorter column."""
+        """Lay a stream out in rows.
+
+        tokens (NDArray): Word types in reading order. *Shape:* `(n_tokens,)`
+        batch_size (int): Number of rows per direction.
+        pad (bool): Fill the last row up; otherwise the rest of the text is dropped.
+        RETURNS (Rows): Inputs and targets.
+        """
 
     def zero_state(self, batch_size: int) -> Any:
         """Return the state that rows start from."""
 
     def mask_state(self, state: Any, keep: Tensor) -> Any:
-        """Set the state of some rows to zeros; `keep` holds a 1 or a 0 per row."""
+        """Set the state of some rows to zeros.
+
+        state (Any): The carried state.
+        keep (Tensor): 1 for a row to keep, 0 for one to start anew. *Shape:* `(batch,)`
+        RETURNS (Any): The new state.
+        """
 
     def step(
         self, inputs: NDArray[numpy.int64], targets: NDArray[numpy.int64], state: Any
     ) -> StepResult:
-        """Read one window and predict its targets."""
+        """Read one window and predict its targets.
+
+        inputs (NDArray): A window of `Rows.inputs`. *Shape:*
+            `(n_directions, batch, n_steps)`
+        targets (NDArray): The same window of `Rows.targets`.
+        state (Any): The carried state.
+        RETURNS (StepResult): Losses and the state after the window.
+        """
 
 
 def build_vocabulary(
     kind: str, counts: Dict[str, int], *, max_size: int, min_freq: int
 ) -> Vocabulary:
-    """Take the words that a language model of this kind shall predict."""
+    """Take the words that a language model of this kind shall predict.
+
+    kind (str): `"bilm"` or `"awd_lstm"`.
+    counts (Dict[str, int]): Occurrences of each word in the training text.
+    max_size (int): Largest size, 0 for no limit.
+    min_freq (int): Rarer words become the unknown word.
+    RETURNS (Vocabulary): The words, specials first.
+    """
     specials, unknown = _VOCABULARY_RULES[kind]
     if kind == "bilm":
         # One boundary symbol stands in the stream for both.

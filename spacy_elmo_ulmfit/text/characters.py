@@ -5,12 +5,13 @@ from typing import Iterable, List
 import numpy
 from numpy.typing import NDArray
 
+from ..modules.char_cnn import PADDING_CHARACTER
+
 # Ids as published, shifted by one so that 0 can mask a position.
 BEGIN_SENTENCE_CHARACTER = 257
 END_SENTENCE_CHARACTER = 258
 BEGIN_WORD_CHARACTER = 259
 END_WORD_CHARACTER = 260
-PADDING_CHARACTER = 261
 
 BEGIN_SENTENCE = "<S>"
 END_SENTENCE = "</S>"
@@ -40,7 +41,7 @@ def words_to_chars(words: Iterable[str], max_chars: int) -> NDArray[numpy.int64]
 
     words (Iterable[str]): The words.
     max_chars (int): Width of the result.
-    RETURNS (NDArray): *Shape:* `(n_words, max_chars)`
+    RETURNS (NDArray): Character ids. *Shape:* `(n_words, max_chars)`
     """
     encoded = [word_to_chars(word, max_chars) for word in words]
     result = numpy.full((len(encoded), max_chars), PADDING_CHARACTER, dtype=numpy.int64)

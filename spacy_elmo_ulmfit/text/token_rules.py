@@ -1,7 +1,7 @@
 """From spaCy's tokens to the tokens an AWD-LSTM reads.
 
-The rules are those of ULMFiT's published models: words are lower-cased, and what
-that loses is told by special tokens before them. They work on spaCy's tokens, so
+The rules follow fastai v2's (`fastai/text/core.py`), which ULMFiT's models read: words
+are lower-cased, and what that loses is told by special tokens before them. They work on spaCy's tokens, so
 every token of the language model belongs to exactly one token of the `Doc`.
 """
 
