@@ -1,5 +1,6 @@
 """Commands of `python -m spacy`; importing them registers them."""
 
+from . import export, init
 from .lm import lm_cli
 
-__all__ = ["lm_cli"]
+__all__ = ["export", "init", "lm_cli"]

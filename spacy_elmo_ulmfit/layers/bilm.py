@@ -17,7 +17,7 @@ from .carried_state import CARRIED, CarriedState, carried_state
 from .types import DocLayers, LanguageModelT
 
 # What only the weights know.
-_FROM_WEIGHTS = (
+FROM_WEIGHTS = (
     "n_words", "n_characters", "padding_character", "n_input_words", "project_tokens",
     "project_cells", "forget_bias", "aligned",
 )  # fmt: skip
@@ -109,7 +109,7 @@ def build_bilm_model(
     )
     _check_input(config)
     settings = asdict(config)
-    for name in _FROM_WEIGHTS:
+    for name in FROM_WEIGHTS:
         del settings[name]
     shim = BiLMShim(
         settings=settings,

@@ -300,20 +300,32 @@ class BiLM(nn.Module):
         return _as_state([list(zip(*pair)) for pair in zip(hidden, cell)])
 
     @torch.no_grad()
-    def store_warm_state(self, words: Tensor) -> None:
-        """Store the state after one sentence, from zeros, as the warm initial state.
+    def store_warm_state(self, sentences: Sequence[Tensor]) -> None:
+        """Store the mean state after neutral sentences as the warm initial state.
 
-        words (Tensor): What the token encoder reads of the sentence's words,
-            boundaries included. *Shape:* `(n_tokens, n_columns)`
+        The sentences are read one after the other, from zeros. A biLM that was
+        trained on a stream of text always starts a sentence after another one; the
+        mean over several makes the start depend less on which.
+
+        sentences (Sequence[Tensor]): What the token encoder reads of each sentence's
+            words, boundaries included. *Shape:* `(n_tokens, n_columns)` each
         """
         was_training = self.training
         self.eval()
-        vectors, state = self.token_encoder(words), self.initial_state(1, "zeros")
-        last = self.encode_vectors(vectors, [len(words)], state).state
-        for direction, (_, states) in enumerate(self._directions(last)):
-            for layer, (hidden, cell) in enumerate(states):
-                self.warm_hidden[direction, layer] = hidden
-                self.warm_cell[direction, layer] = cell
+        state, seen = self.initial_state(1, "zeros"), []
+        for words in sentences:
+            vectors = self.token_encoder(words)
+            state = self.encode_vectors(vectors, [len(words)], state).state
+            seen.append(state)
+        # The first sentence alone came after nothing.
+        seen = seen[1:] or seen
+        self.warm_hidden.zero_()
+        self.warm_cell.zero_()
+        for state in seen:
+            for direction, (_, states) in enumerate(self._directions(state)):
+                for layer, (hidden, cell) in enumerate(states):
+                    self.warm_hidden[direction, layer] += hidden / len(seen)
+                    self.warm_cell[direction, layer] += cell / len(seen)
         self.train(was_training)
 
     def set_alignment(self, matrix: Tensor) -> None:

@@ -1,7 +1,10 @@
 """The `elmo_tok2vec` component."""
 
+from typing import cast
+
 from spacy.language import Language
 
+from ..layers.bilm_shim import BiLMShim
 from ..layers.carried_state import CARRIED, CarriedState
 from ..layers.doc_layers import register_extension
 from ..layers.types import LanguageModelT
@@ -34,6 +37,11 @@ class ElmoTok2Vec(LanguageModelTok2Vec):
     """
 
     attribute = "elmo"
+
+    @property
+    def shim(self) -> BiLMShim:
+        """The shim that holds the biLM and what belongs to it."""
+        return cast(BiLMShim, self.model.shims[0])
 
     def reset_state(self) -> None:
         """Forget the carried state: with `initial_state = "carry"`, begin anew."""

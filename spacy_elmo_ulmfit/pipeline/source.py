@@ -11,6 +11,9 @@ from ..layers.bilm_shim import BiLMShim
 from ..layers.shim import LanguageModelShim
 from ..text import Indexer, Vocabulary
 
+# Entry of a pipeline's meta that says where its language models come from.
+META_KEY = "language_model"
+
 _FACTORIES = {
     "bilm": "elmo_tok2vec",
     "awd_lstm": "awd_lstm_tok2vec",

@@ -16,7 +16,9 @@ from spacy.util import fix_random_seed
 from torch import nn
 
 from ..modules.bilm import BiLM, BiLMState
+from ..pipeline.source import META_KEY
 from ..text import BEGIN_SENTENCE, ByteIndexer, Indexer, Vocabulary
+from ..text.neutral import store_warm_state
 from .checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint
 from .config import LMConfig
 from .evaluate import evaluate_language_model
@@ -26,7 +28,8 @@ from .stream import TokenStream
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
-META_KEY = "language_model"
+# Sentences whose states make the warm state.
+_N_NEUTRAL = 5
 
 
 class LanguageModelTrainer:
@@ -245,9 +248,7 @@ class LanguageModelTrainer:
         progress = self.progress
         if isinstance(self.module, BiLM):
             indexer = self.indexer or ByteIndexer(self.module.config.max_chars)
-            words = [indexer.begin, *neutral_sentence(self.dev_stream), indexer.end]
-            ids = torch.from_numpy(indexer.encode(words))
-            self.module.store_warm_state(ids.to(self.module.warm_hidden.device))
+            store_warm_state(self.module, indexer, neutral_sentences(self.dev_stream))
         self.nlp.meta[META_KEY] = {
             **self.nlp.meta.get(META_KEY, {}),
             self.config.component: {
@@ -303,17 +304,19 @@ def scale_dropouts(config: Any, factor: float) -> Any:
     return dataclasses.replace(config, **dropouts)
 
 
-def neutral_sentence(stream: TokenStream) -> List[str]:
-    """Return the words of the first sentence of middling length.
+def neutral_sentences(stream: TokenStream) -> List[List[str]]:
+    """Return the first sentences of middling length, or the first one of all.
 
-    The state after it is what the biLM starts from in a pipeline.
+    The state after them is what the biLM starts from in a pipeline.
     """
     boundary = stream.types.index(BEGIN_SENTENCE)
     text = numpy.asarray(stream.tokens)
     edges = numpy.append(numpy.flatnonzero(text == boundary), len(text))
     middling = [i for i, n in enumerate(numpy.diff(edges)) if 10 <= n <= 30] or [0]
-    start, end = edges[middling[0]], edges[middling[0] + 1]
-    return [stream.types[i] for i in text[start + 1 : end]]
+    return [
+        [stream.types[i] for i in text[edges[sentence] + 1 : edges[sentence + 1]]]
+        for sentence in middling[:_N_NEUTRAL]
+    ]
 
 
 def replace_directory(path: Path, write: Callable[[Path], Any]) -> None:

@@ -122,6 +122,8 @@ class DictionaryIndexer:
 
     def encode(self, words: Sequence[str]) -> Ids:
         """See `Indexer.encode`; a word's number comes before its characters."""
+        # The published code cuts a word before it looks anything up.
+        words = [word[: self.max_chars - 2] for word in words]
         rows = numpy.full((len(words), self.max_chars), self.padding_character)
         for row, word in zip(rows, words):
             ids = self._characters_of(word)
@@ -135,7 +137,7 @@ class DictionaryIndexer:
     def _characters_of(self, word: str) -> List[int]:
         # The sentence boundaries are one symbol, also where a text has that word.
         symbols = [word] if word in (self.begin, self.end) else list(word)
-        symbols = [self._FIRST, *symbols[: self.max_chars - 2], self._LAST]
+        symbols = [self._FIRST, *symbols, self._LAST]
         unknown = self.characters[self._UNKNOWN]
         return [self.characters.get(symbol, unknown) + 1 for symbol in symbols]
 

@@ -55,7 +55,7 @@ def reference(model, sentence, warm=False):
 
 def warmed(**settings):
     model = tiny_bilm(cell_clip=0.3, proj_clip=0.2, **settings)
-    model.store_warm_state(char_ids(["<S>", "some", "neutral", "words", "</S>"]))
+    model.store_warm_state([char_ids(["<S>", "some", "neutral", "words", "</S>"])])
     return model
 
 
@@ -113,7 +113,7 @@ def test_residual_is_added_above_the_first_layer_only():
 def test_warm_state_is_the_state_after_the_sentence():
     sentence = ["<S>", "go", "on", "</S>"]
     model = tiny_bilm()
-    model.store_warm_state(char_ids(sentence))
+    model.store_warm_state([char_ids(sentence)])
     both = encode(model, [sentence + SENTENCES[1]], "zeros")[0]
     width = model.config.projection_dim
     warm = encode(model, [SENTENCES[1]], "warm")[0]
@@ -132,9 +132,9 @@ def test_warm_state_is_used_and_travels_in_the_state_dict():
 @pytest.mark.parametrize("training", [True, False])
 def test_storing_the_warm_state_keeps_the_mode_and_uses_no_dropout(training):
     model = tiny_bilm(dropout=0.9).train(training)
-    model.store_warm_state(char_ids(SENTENCES[1]))
+    model.store_warm_state([char_ids(SENTENCES[1])])
     first = model.warm_hidden.clone()
-    model.store_warm_state(char_ids(SENTENCES[1]))
+    model.store_warm_state([char_ids(SENTENCES[1])])
     assert torch.equal(model.warm_hidden, first)
     assert model.training is training
 

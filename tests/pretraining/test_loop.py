@@ -11,7 +11,7 @@ from thinc.api import Config
 from spacy_elmo_ulmfit.pretraining.checkpoint import load_checkpoint
 from spacy_elmo_ulmfit.pretraining.loop import (
     LanguageModelTrainer,
-    neutral_sentence,
+    neutral_sentences,
     replace_directory,
     scale_dropouts,
 )
@@ -391,12 +391,13 @@ def test_scaling_touches_dropouts_only():
 
 
 @pytest.mark.parametrize(
-    "lengths, expected", [([3, 12, 15], 12), ([3, 4], 3), ([50], 50)]
+    "lengths, expected",
+    [([3, 12, 15], [12, 15]), ([3, 4], [3]), ([50], [50]), ([12] * 9, [12] * 5)],
 )
-def test_neutral_sentence_is_the_first_of_middling_length(lengths, expected):
+def test_neutral_sentences_are_the_first_of_middling_length(lengths, expected):
     docs = [make_doc([f"w{i}" for i in range(n)]) for n in lengths]
-    words = neutral_sentence(build_stream(docs, "bilm", source="[x]"))
-    assert words == [f"w{i}" for i in range(expected)]
+    sentences = neutral_sentences(build_stream(docs, "bilm", source="[x]"))
+    assert sentences == [[f"w{i}" for i in range(n)] for n in expected]
 
 
 def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path):

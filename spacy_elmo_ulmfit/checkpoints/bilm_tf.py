@@ -1,0 +1,360 @@
+"""The published format of ELMo: `options.json` and HDF5, as bilm-tf and AllenNLP have it.
+
+Sources: bilm-tf's `bilm/model.py` and AllenNLP's `modules/elmo.py`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from ..modules.bilm import BiLM, BiLMConfig
+from .files import SourceFiles, checksum_warning, find_only, full_name, read_bytes
+from .hdf5 import dataset_names, import_h5py, open_hdf5, read_dataset
+from .native import Checkpoint
+from .options import (
+    UNKNOWN,
+    read_options,
+    vocabulary_settings,
+    write_options,
+)
+
+OPTIONS_FILE, WEIGHTS_FILE, VOCABULARY_FILE = (
+    "options.json",
+    "weights.hdf5",
+    "vocab.txt",
+)
+_SOFTMAX = ("softmax/W", "softmax/b")
+_CELL = "RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
+# bilm-tf leaves the number of the cell out where there is only one.
+_ONLY_CELL = "RNN_{direction}/RNN/LSTMCell"
+
+
+class _Entry(NamedTuple):
+    """One dataset and what it is here.
+
+    dataset (str): Path in the HDF5 file.
+    shape (Tuple[int, ...]): Its shape.
+    names (Tuple[str, ...]): Our tensors.
+    to_ours (Callable): From the dataset to our tensors.
+    to_theirs (Callable): The inverse, to the bit.
+    """
+
+    dataset: str
+    shape: Tuple[int, ...]
+    names: Tuple[str, ...]
+    to_ours: Callable[[Tensor], Tuple[Tensor, ...]]
+    to_theirs: Callable[..., Tensor]
+
+
+def read_bilm_tf(
+    files: SourceFiles, options_name: str, weights_name: str, words: Optional[List[str]]
+) -> Tuple[Checkpoint, List[str]]:
+    """Read a biLM.
+
+    files (SourceFiles): The files.
+    options_name (str): Which of them is `options.json`.
+    weights_name (str): Which is the HDF5 file.
+    words (Optional[List[str]]): The vocabulary, which models that read words need.
+    RETURNS (Tuple[Checkpoint, List[str]]): The biLM, and what the user should know.
+    RAISES (ValueError): If the files are damaged, or contradict each other.
+    """
+    options = read_options(
+        read_bytes(files, options_name), full_name(files, options_name)
+    )
+    name = full_name(files, weights_name)
+    with files.open(weights_name) as handle:
+        warning = checksum_warning(handle, name)
+        with open_hdf5(handle, name) as file:
+            config = _config(options.config(), file, words, name)
+            state = _read_state(file, config, name)
+            extra = _extra(file, config, words, name)
+    checkpoint = Checkpoint(
+        BiLM.kind, {**vars(config), "filters": list(config.filters)}, state, extra, {}
+    )
+    return checkpoint, [] if warning is None else [warning]
+
+
+def write_bilm_tf(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a biLM as the older tools read it.
+
+    A softmax, which they have no place for, is written beside their datasets.
+
+    folder (Path): Where to write `options.json`, `weights.hdf5` and, if the biLM has
+        a vocabulary, `vocab.txt`. It must exist.
+    checkpoint (Checkpoint): The biLM.
+    RAISES (ValueError): If the format cannot hold it.
+    """
+    config = _checked_config(checkpoint)
+    h5py = import_h5py()
+    with h5py.File(folder / WEIGHTS_FILE, "w") as file:
+        for entry in _entries(config, _CELL):
+            tensors = [checkpoint.state[name].float().cpu() for name in entry.names]
+            file[entry.dataset] = entry.to_theirs(*tensors).contiguous().numpy()
+        if config.n_layers == 1:
+            # AllenNLP looks for the cell by its number, bilm-tf writes it without.
+            for direction in range(2 if config.bidirectional else 1):
+                path = _CELL.format(direction=direction, layer=0)
+                file[_ONLY_CELL.format(direction=direction)] = file[path]
+    options = json.dumps(write_options(config), indent=2)
+    (folder / OPTIONS_FILE).write_text(options + "\n", encoding="utf-8")
+    words = checkpoint.extra.get("indexer", {}).get("words")
+    if "vocabulary" in checkpoint.extra:
+        words = checkpoint.extra["vocabulary"]["words"]
+    if words is not None:
+        text = "".join(f"{word}\n" for word in words)
+        (folder / VOCABULARY_FILE).write_text(text, encoding="utf-8")
+
+
+def find_options(files: SourceFiles) -> Optional[str]:
+    """Return the name of the options file, `None` if there is none."""
+    return find_only(files, "--options", "options.json", "*options*.json")
+
+
+def find_weights(files: SourceFiles) -> Optional[str]:
+    """Return the name of the HDF5 file, `None` if there is none."""
+    patterns = ("weights.hdf5", "*weights*.hdf5", "model.hdf5", "*.hdf5", "*.h5")
+    return find_only(files, "--weights", *patterns)
+
+
+def _config(
+    settings: Dict[str, Any], file: Any, words: Optional[List[str]], name: str
+) -> BiLMConfig:
+    """Complete the options by what only the arrays say."""
+    reads_words = not settings["filters"]
+    cell = _cell_path(file, settings["n_layers"])
+    first = cell.format(direction=0, layer=0)
+    if reads_words:
+        if "char_embed" in file:
+            raise ValueError(
+                f"{name} reads characters (it has the dataset char_embed), but its "
+                "options have no char_cnn. Does the options file belong to it?"
+            )
+        settings = {
+            **settings,
+            "n_input_words": _n_words(file, words, name),
+            "word_dim": settings["projection_dim"],
+        }
+    n_filters = sum(number for _, number in settings["filters"])
+    projects = n_filters != settings["projection_dim"] or "CNN_proj" in file
+    narrows = settings["cell_dim"] != settings["projection_dim"]
+    if _SOFTMAX[0] in file and words is not None:
+        settings = {**settings, "n_words": len(words)}
+    return BiLMConfig(
+        **settings,
+        project_tokens=not reads_words and projects,
+        project_cells=narrows or f"{first}/W_P_0" in file,
+        # TensorFlow adds 1 to what it stores.
+        forget_bias=1.0,
+    )
+
+
+def _n_words(file: Any, words: Optional[List[str]], name: str) -> int:
+    if words is None:
+        raise ValueError(
+            f"{name} reads whole words, so it needs the vocabulary it was trained with. "
+            f"Give it by --vocab, or put {VOCABULARY_FILE} beside the weights."
+        )
+    missing = [word for word in ("<S>", "</S>", UNKNOWN) if word not in words]
+    if missing:
+        raise ValueError(
+            f"The vocabulary of {name} lacks {', '.join(missing)}. It must be the file "
+            "that the model was trained with."
+        )
+    rows = file["embedding"].shape[0] if "embedding" in file else len(words)
+    if rows != len(words):
+        raise ValueError(
+            f"{name} has vectors of {rows} words, but its vocabulary has {len(words)}. "
+            "It must be the file that the model was trained with."
+        )
+    return len(words)
+
+
+def _cell_path(file: Any, n_layers: int) -> str:
+    only = _ONLY_CELL.format(direction=0)
+    return _ONLY_CELL if n_layers == 1 and only in file else _CELL
+
+
+def _read_state(file: Any, config: BiLMConfig, name: str) -> Dict[str, Tensor]:
+    entries = _entries(config, _cell_path(file, config.n_layers))
+    state = {}
+    for entry in entries:
+        array = read_dataset(file, entry.dataset, entry.shape, name)
+        tensors = entry.to_ours(array)
+        state.update({n: t.contiguous() for n, t in zip(entry.names, tensors)})
+    known = {entry.dataset for entry in entries} | set(_SOFTMAX)
+    unknown = sorted(set(dataset_names(file)) - known)
+    if unknown:
+        raise ValueError(
+            f"{name} has the dataset {unknown[0]}, which its options leave no place "
+            "for (n_layers, n_highway or filters). Does the options file belong to it?"
+        )
+    shape = (2 if config.bidirectional else 1, config.n_layers, 1)
+    state["warm_hidden"] = torch.zeros(*shape, config.projection_dim)
+    state["warm_cell"] = torch.zeros(*shape, config.cell_dim)
+    return state
+
+
+def _extra(
+    file: Any, config: BiLMConfig, words: Optional[List[str]], name: str
+) -> Dict[str, Any]:
+    extra: Dict[str, Any] = {
+        "indexer": {"kind": "bytes", "max_chars": config.max_chars}
+    }
+    if config.n_input_words:
+        extra["indexer"] = {"kind": "words", "words": words, "unknown": UNKNOWN}
+    if config.n_words and words is not None:
+        extra["vocabulary"] = vocabulary_settings(words)
+    return extra
+
+
+def _checked_config(checkpoint: Checkpoint) -> BiLMConfig:
+    settings = {**checkpoint.settings}
+    settings["filters"] = tuple(tuple(pair) for pair in settings["filters"])
+    config = BiLMConfig(**settings)
+    reads_both = bool(config.filters) and bool(config.n_input_words)
+    if checkpoint.extra.get("indexer", {}).get("kind") == "dictionary" or reads_both:
+        raise ValueError(
+            "bilm-tf's format holds biLMs that read words as UTF-8 bytes, or whole "
+            "words; this one reads them by dictionaries, so it cannot be exported."
+        )
+    return config
+
+
+def _entries(config: BiLMConfig, cell: str) -> List[_Entry]:
+    """List all datasets of a model."""
+    entries = _character_entries(config) if config.filters else _word_entries(config)
+    directions = ("forward", "backward") if config.bidirectional else ("forward",)
+    for number, direction in enumerate(directions):
+        for layer in range(config.n_layers):
+            path = cell.format(direction=number, layer=layer)
+            entries += _lstm_entries(config, path, f"{direction}_layers.{layer}")
+    if config.n_words and not config.tie_softmax:
+        shape = (config.n_words, config.projection_dim)
+        entries.append(_Entry(_SOFTMAX[0], shape, ("head.weight",), _same, _first))
+    if config.n_words:
+        entries.append(
+            _Entry(_SOFTMAX[1], (config.n_words,), ("head.bias",), _same, _first)
+        )
+    return entries
+
+
+def _word_entries(config: BiLMConfig) -> List[_Entry]:
+    shape = (config.n_input_words, config.projection_dim)
+    names = ("token_encoder.words.weight",)
+    return [_Entry("embedding", shape, names, _add_row, _drop_row)]
+
+
+def _character_entries(config: BiLMConfig) -> List[_Entry]:
+    ours = "token_encoder.characters"
+    n_filters = sum(number for _, number in config.filters)
+    shape: Tuple[int, ...] = (config.n_characters - 1, config.char_dim)
+    names: Tuple[str, ...] = (f"{ours}.embedding.weight",)
+    entries = [_Entry("char_embed", shape, names, _add_row, _drop_row)]
+    for i, (width, number) in enumerate(config.filters):
+        shape = (1, width, config.char_dim, number)
+        names = (f"{ours}.convolutions.{i}.weight",)
+        entries.append(
+            _Entry(f"CNN/W_cnn_{i}", shape, names, _read_filter, _write_filter)
+        )
+        names = (f"{ours}.convolutions.{i}.bias",)
+        entries.append(_Entry(f"CNN/b_cnn_{i}", (number,), names, _same, _first))
+    for k in range(config.n_highway):
+        # What the files call "carry" is the gate of the transformed part.
+        for name, theirs in (("gate", "carry"), ("transform", "transform")):
+            entries += _linear_entries(
+                f"CNN_high_{k}/{{}}_{theirs}",
+                (n_filters, n_filters),
+                f"{ours}.highways.{k}.{name}",
+            )
+    if config.project_tokens or (
+        config.project_tokens is None and n_filters != config.projection_dim
+    ):
+        shape = (n_filters, config.projection_dim)
+        entries += _linear_entries(
+            "CNN_proj/{}_proj", shape, "token_encoder.projection"
+        )
+    return entries
+
+
+def _lstm_entries(config: BiLMConfig, path: str, ours: str) -> List[_Entry]:
+    width, cells = config.projection_dim, config.cell_dim
+    missing = 1.0 - config.forget_bias
+
+    def read_bias(array: Tensor) -> Tuple[Tensor, ...]:
+        return (_swap_gates(array),)
+
+    def write_bias(bias: Tensor) -> Tensor:
+        if missing:
+            bias = bias.clone()
+            bias[cells : 2 * cells] -= missing
+        return _swap_gates(bias)
+
+    names = (f"{ours}.weight_ih", f"{ours}.weight_hh")
+    shape = (2 * width, 4 * cells)
+    entries = [
+        _Entry(f"{path}/W_0", shape, names, _read_gates, _write_gates),
+        _Entry(f"{path}/B", (4 * cells,), (f"{ours}.bias",), read_bias, write_bias),
+    ]
+    if config.project_cells or (config.project_cells is None and cells != width):
+        names = (f"{ours}.weight_hr",)
+        shape = (cells, width)
+        entries.append(_Entry(f"{path}/W_P_0", shape, names, _transposed, _transpose))
+    return entries
+
+
+def _linear_entries(path: str, shape: Tuple[int, int], ours: str) -> List[_Entry]:
+    return [
+        _Entry(path.format("W"), shape, (f"{ours}.weight",), _transposed, _transpose),
+        _Entry(path.format("b"), shape[1:], (f"{ours}.bias",), _same, _first),
+    ]
+
+
+def _same(array: Tensor) -> Tuple[Tensor, ...]:
+    return (array,)
+
+
+def _first(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _transposed(array: Tensor) -> Tuple[Tensor, ...]:
+    return (array.t(),)
+
+
+def _transpose(tensor: Tensor) -> Tensor:
+    return tensor.t()
+
+
+def _add_row(array: Tensor) -> Tuple[Tensor, ...]:
+    # Our row 0 is for masked positions.
+    return (torch.cat([array.new_zeros(1, array.shape[1]), array]),)
+
+
+def _drop_row(tensor: Tensor) -> Tensor:
+    return tensor[1:]
+
+
+def _read_filter(array: Tensor) -> Tuple[Tensor, ...]:
+    return (array[0].permute(2, 1, 0),)
+
+
+def _write_filter(tensor: Tensor) -> Tensor:
+    return tensor.permute(2, 1, 0).unsqueeze(0)
+
+
+def _swap_gates(gates: Tensor) -> Tensor:
+    """Exchange the middle blocks: input, candidate, forget, output and torch's order."""
+    first, second, third, fourth = gates.chunk(4)
+    return torch.cat([first, third, second, fourth])
+
+
+def _read_gates(array: Tensor) -> Tuple[Tensor, ...]:
+    weight = _swap_gates(array.t())
+    return weight.split(weight.shape[1] // 2, dim=1)
+
+
+def _write_gates(weight_ih: Tensor, weight_hh: Tensor) -> Tensor:
+    return _swap_gates(torch.cat([weight_ih, weight_hh], dim=1)).t()
