@@ -167,7 +167,7 @@ def forward(
         for batch in batcher.batches(
             docs, 0 if whole else model.attrs["max_batch_tokens"]
         ):
-            layers = _encode(model, shim, batch)
+            layers = encode_batch(model, batch)
             _scatter(outputs, batch, cast(Floats3d, torch2xp(layers.detach())))
             if is_train:
                 computed.append((batch, layers))
@@ -191,9 +191,14 @@ def _batcher(model: LanguageModelT, shim: BiLMShim) -> SequenceBatcher:
     )
 
 
-def _encode(
-    model: LanguageModelT, shim: BiLMShim, batch: SequenceBatch
-) -> torch.Tensor:
+def encode_batch(model: LanguageModelT, batch: SequenceBatch) -> torch.Tensor:
+    """Compute all layers of the tokens of a batch that get a row.
+
+    model (Model): The biLM.
+    batch (SequenceBatch): The batch.
+    RETURNS (Tensor): *Shape:* `(n_layers + 1, n_rows, width)`
+    """
+    shim = cast(BiLMShim, model.shims[0])
     vectors = shim.encode_words(batch.words)
     device = vectors.device
     encoded = shim.bilm.encode_vectors(

@@ -1,12 +1,14 @@
 """The `elmo_tok2vec` component."""
 
-from typing import cast
+from typing import List, Optional, cast
 
 from spacy.language import Language
+from spacy.tokens import Doc
 
 from ..layers.bilm_shim import BiLMShim
 from ..layers.carried_state import CARRIED, CarriedState
 from ..layers.doc_layers import register_extension
+from ..layers.substitutes import Substitutes, find_substitutes
 from ..layers.types import LanguageModelT
 from .language_model import LanguageModelTok2Vec
 
@@ -42,6 +44,17 @@ class ElmoTok2Vec(LanguageModelTok2Vec):
     def shim(self) -> BiLMShim:
         """The shim that holds the biLM and what belongs to it."""
         return cast(BiLMShim, self.model.shims[0])
+
+    def substitutes(self, doc: Doc, n: int = 10) -> List[Optional[Substitutes]]:
+        """Return words that the language model expects in the place of each token.
+
+        doc (Doc): The document; its tokens need no vectors yet.
+        n (int): Number of words, the likeliest first.
+        RETURNS (List[Optional[Substitutes]]): One for each token, `None` for white
+            space.
+        RAISES (ValueError): If the biLM has no softmax, as the published ones.
+        """
+        return find_substitutes(self.model, doc, n)
 
     def reset_state(self) -> None:
         """Forget the carried state: with `initial_state = "carry"`, begin anew."""

@@ -1,6 +1,7 @@
 """The `[lm]` block of a language model config."""
 
-from typing import Any, Callable, Iterable, Literal, Union
+from pathlib import Path
+from typing import Any, Callable, Iterable, Literal, Optional, Union
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,6 +39,8 @@ class LMConfig(BaseModel):
     beta (float): Weight of TAR (AWD-LSTM only).
     max_vocab (int): Most words to predict, 0 for no limit.
     min_freq (int): Rarer words become the unknown word.
+    vocab_file (Optional[Path]): The words to predict, one per line; by default those
+        of the training text.
     vocabulary (str): What `lm finetune` does with the words it finds: `"extend"`
         the model's vocabulary by them, or `"replace"` it.
     precision (str): Type of the large matrix products, `"float32"` or `"bfloat16"`.
@@ -65,6 +68,7 @@ class LMConfig(BaseModel):
     beta: float = 0.0
     max_vocab: int = Field(30000, ge=0)
     min_freq: int = Field(2, ge=0)
+    vocab_file: Optional[Path] = None
     vocabulary: Literal["extend", "replace"] = "extend"
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0

@@ -55,6 +55,32 @@ def create_sgd(momentum: float = 0.0, weight_decay: float = 0.0) -> OptimizerFac
     return build
 
 
+@registry.optimizers("spacy-elmo-ulmfit.TorchAdagrad.v1")
+def create_adagrad(
+    initial_accumulator: float = 1.0, eps: float = 1e-10
+) -> OptimizerFactory:
+    """Create Adagrad, by which the published biLMs were trained, at a rate of 0.2.
+
+    bilm-tf multiplies its loss by the length of a window. To take the same steps
+    with the mean loss used here, divide its accumulator of 1.0 by the square of
+    `bptt`, and its bound of the gradients' norm, 10, by `bptt`.
+
+    initial_accumulator (float): What the sums of squared gradients start from.
+    eps (float): Added to the root of the sum.
+    RETURNS (Callable): Builds the optimizer from parameter groups.
+    """
+
+    def build(groups: Iterable[Dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.Adagrad(
+            list(groups),
+            lr=0.0,
+            initial_accumulator_value=initial_accumulator,
+            eps=eps,
+        )
+
+    return build
+
+
 def parameter_groups(module: nn.Module, lr_decay: float) -> List[Dict[str, Any]]:
     """Group a module's parameters by layer, each with its share of the rate.
 

@@ -10,6 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
+from ..checkpoints.options import read_vocabulary
 from ..layers.bilm_shim import BiLMShim
 from ..layers.shim import LanguageModelShim
 from ..pipeline.source import find_language_model, load_pipeline
@@ -177,12 +178,19 @@ def _as_docs(items: Iterable[Union[Doc, Example]]) -> Iterator[Doc]:
 
 
 def _build_vocabulary(kind: str, stream: TokenStream, settings: LMConfig) -> Vocabulary:
-    return build_vocabulary(
-        kind,
-        stream.counts(),
-        max_size=settings.max_vocab,
-        min_freq=settings.min_freq,
-    )
+    counts, path = stream.counts(), settings.vocab_file
+    if path is None:
+        return build_vocabulary(
+            kind, counts, max_size=settings.max_vocab, min_freq=settings.min_freq
+        )
+    if not path.is_file():
+        raise ValueError(f"[lm] vocab_file = {path} does not exist. Correct the path.")
+    words = set(read_vocabulary(path.read_bytes(), str(path)))
+    known = {word: counts.get(word, 0) for word in words}
+    missed = sum(n for word, n in counts.items() if word not in words)
+    vocabulary = build_vocabulary(kind, known, max_size=0, min_freq=0)
+    vocabulary.counts[vocabulary.unknown_id] += missed
+    return vocabulary
 
 
 def _create_trainer(
