@@ -25,7 +25,8 @@ class Substitutes(NamedTuple):
     forward (List[Tuple[str, float]]): Given the words before it.
     backward (List[Tuple[str, float]]): Given the words after it; empty for a forward
         model.
-    both (List[Tuple[str, float]]): Given both: the product of the two, normalised.
+    both (List[Tuple[str, float]]): Given both, taken as independent of each other:
+        the product of the two by the word's frequency, normalised.
     """
 
     forward: Candidates
@@ -79,6 +80,7 @@ def _predict(
     """Predict the words at positions from the outputs beside them."""
     width = module.config.projection_dim
     special = vocabulary.ids(word for word in BILM_SPECIALS if word in vocabulary)
+    unigram = torch.from_numpy(vocabulary.unigram_log_probs()).to(top)
     result: List[Substitutes] = []
     for start in range(0, len(positions), _CHUNK_ROWS):
         rows = torch.tensor(positions[start : start + _CHUNK_ROWS], device=top.device)
@@ -87,7 +89,10 @@ def _predict(
         }
         if module.n_directions == 2:
             log_probs["backward"] = module.logits(top[rows + 1, width:]).log_softmax(1)
-        log_probs["both"] = torch.stack([*log_probs.values()]).sum(0).log_softmax(1)
+        both = log_probs["forward"]
+        if "backward" in log_probs:
+            both = (both + log_probs["backward"] - unigram).log_softmax(dim=1)
+        log_probs["both"] = both.clone()
         named = {
             name: _best(values, vocabulary, special, n)
             for name, values in log_probs.items()

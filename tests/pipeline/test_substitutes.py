@@ -16,7 +16,8 @@ def plain(pipe, words):
         width = module.config.projection_dim
         forward = module.logits(top[:-2, :width]).log_softmax(1)
         backward = module.logits(top[2:, width:]).log_softmax(1)
-        return forward, backward, (forward + backward).log_softmax(1)
+        unigram = torch.from_numpy(pipe.vocabulary.unigram_log_probs()).float()
+        return forward, backward, (forward + backward - unigram).log_softmax(1)
 
 
 def test_substitutes_are_the_likeliest_words_of_each_direction(elmo):
