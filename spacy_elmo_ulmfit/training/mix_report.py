@@ -5,13 +5,14 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 from spacy.language import Language
 from spacy.util import registry
 from thinc.api import Model
-from wasabi import msg
+from wasabi import Printer
 
 from ..layers.listener import is_listener, listener_state
 from ..layers.scalar_mix import learns_shares, mix_weights
 from ..layers.tok2vec import is_tok2vec
 
 META_KEY = "spacy_elmo_ulmfit"
+LINE_MAX = 1000
 
 
 class LearntMix(NamedTuple):
@@ -32,10 +33,7 @@ class LearntMix(NamedTuple):
     def __str__(self) -> str:
         upstream = self.upstream or "its own language model"
         shares = " ".join(f"{share:.3f}" for share in self.shares)
-        return (
-            f"{self.component} mixes the layers of {upstream}: {shares}, "
-            f"gamma {self.gamma:.3f}"
-        )
+        return f"{self.component} mixes {upstream}: {shares}, gamma {self.gamma:.3f}"
 
 
 def mixes(nlp: Language) -> List[LearntMix]:
@@ -63,6 +61,8 @@ def create_mix_report() -> Callable[[Language], Language]:
     RETURNS (Callable): A callback for `[training.before_to_disk]`. It writes
         `nlp.meta["spacy_elmo_ulmfit"]["mixes"]`.
     """
+    # A mix stays on one line, however long.
+    msg = Printer(line_max=LINE_MAX)
     printed: List[str] = []
 
     def before_to_disk(nlp: Language) -> Language:
