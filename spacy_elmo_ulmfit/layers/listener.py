@@ -48,7 +48,7 @@ class ListenerState:
     """What a listener knows of its upstream component; never stored.
 
     source (Optional[str]): Name of the component it is linked to.
-    reference (Optional[weakref.ref]): That component, which owns the listener.
+    reference (Optional[weakref.ref]): That component.
     batch (Optional[Hashable]): Which batch `outputs` belong to.
     outputs (Optional[DocLayers]): The upstream's layers for that batch.
     backprop (Optional[Callable]): Takes the gradient of `outputs`.
