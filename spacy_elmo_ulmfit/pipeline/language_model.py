@@ -284,20 +284,17 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         """Read an alignment matrix and store it with the weights."""
         from ..checkpoints.alignment import read_alignment
 
-        module, width = self.shim.module, self.model.get_dim("nO")
+        module = self.shim.module
         if not hasattr(module, "set_alignment"):
             raise ValueError(
                 f"'{self.name}' holds a {self.shim.kind}, which takes no alignment "
                 "matrix. Remove alignment from its [initialize.components] block."
             )
         matrix = read_alignment(path)
-        if tuple(matrix.shape) != (width, width):
-            raise ValueError(
-                f"{path} holds a matrix of shape {tuple(matrix.shape)}, but "
-                f"'{self.name}' has vectors of width {width} and needs an alignment "
-                f"of shape {(width, width)}."
-            )
-        cast(Any, module).set_alignment(matrix)
+        try:
+            cast(Any, module).set_alignment(matrix)
+        except ValueError as error:
+            raise ValueError(f"{path} does not fit '{self.name}': {error}") from error
 
     def _weights_changed(self) -> None:
         self._cache.clear()
