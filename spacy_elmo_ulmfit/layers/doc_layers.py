@@ -84,19 +84,19 @@ def set_doc_layers(
         _user_data(doc)[(*key, _BOUNDARIES)] = boundaries
 
 
-def get_doc_layers(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
-    """Return the layers that the component `name` wrote, or `None`."""
-    for key in _keys(doc):
-        if key[2] == name:
-            return _user_data(doc)[key]
-    return None
-
-
 def get_doc_boundaries(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
     """Return the sentence boundaries that the component `name` wrote, or `None`."""
     for key in _keys(doc):
         if key[2] == name:
             return _user_data(doc).get((*key, _BOUNDARIES))
+    return None
+
+
+def get_doc_layers(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
+    """Return the layers that the component `name` wrote, or `None`."""
+    for key in _keys(doc):
+        if key[2] == name:
+            return _user_data(doc)[key]
     return None
 
 
