@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 
 _KEY = "spacy_elmo_ulmfit"
+_BOUNDARIES = "boundaries"
 
 
 class LMLayers:
@@ -14,10 +15,18 @@ class LMLayers:
 
     layers (NDArray): One row per token, zeros for white space.
         *Shape:* `(n_layers, n_tokens, width)`, float32
+    boundaries (Optional[NDArray]): Rows of `<S>` and `</S>` of each sequence in
+        order, where the component keeps them.
+        *Shape:* `(n_layers, 2 * n_sequences, width)`, float32
     """
 
-    def __init__(self, layers: NDArray[numpy.float32]) -> None:
+    def __init__(
+        self,
+        layers: NDArray[numpy.float32],
+        boundaries: Optional[NDArray[numpy.float32]] = None,
+    ) -> None:
         self.layers = layers
+        self.boundaries = boundaries
 
     @property
     def n_layers(self) -> int:
@@ -52,7 +61,11 @@ class LMLayers:
 
 
 def set_doc_layers(
-    doc: Doc, attribute: str, name: str, layers: NDArray[numpy.float32]
+    doc: Doc,
+    attribute: str,
+    name: str,
+    layers: NDArray[numpy.float32],
+    boundaries: Optional[NDArray[numpy.float32]] = None,
 ) -> None:
     """Keep a component's layers on a document.
 
@@ -62,8 +75,21 @@ def set_doc_layers(
     attribute (str): The extension attribute that shows them, such as `"elmo"`.
     name (str): The component's name: two encoders keep their layers apart.
     layers (NDArray): *Shape:* `(n_layers, n_tokens, width)`
+    boundaries (Optional[NDArray]): *Shape:* `(n_layers, 2 * n_sequences, width)`
     """
-    _user_data(doc)[(_KEY, attribute, name)] = layers
+    key = (_KEY, attribute, name)
+    _user_data(doc)[key] = layers
+    _user_data(doc).pop((*key, _BOUNDARIES), None)
+    if boundaries is not None:
+        _user_data(doc)[(*key, _BOUNDARIES)] = boundaries
+
+
+def get_doc_boundaries(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
+    """Return the sentence boundaries that the component `name` wrote, or `None`."""
+    for key in _keys(doc):
+        if key[2] == name:
+            return _user_data(doc).get((*key, _BOUNDARIES))
+    return None
 
 
 def get_doc_layers(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
@@ -82,7 +108,10 @@ def register_extension(attribute: str) -> None:
 
     def getter(doc: Doc) -> Optional[LMLayers]:
         keys = [key for key in _keys(doc) if key[1] == attribute]
-        return LMLayers(_user_data(doc)[keys[-1]]) if keys else None
+        if not keys:
+            return None
+        data, key = _user_data(doc), keys[-1]
+        return LMLayers(data[key], data.get((*key, _BOUNDARIES)))
 
     def setter(doc: Doc, value: None) -> None:
         if value is not None:
@@ -93,6 +122,7 @@ def register_extension(attribute: str) -> None:
         for key in _keys(doc):
             if key[1] == attribute:
                 del _user_data(doc)[key]
+                _user_data(doc).pop((*key, _BOUNDARIES), None)
 
     Doc.set_extension(attribute, getter=getter, setter=setter, force=True)
 

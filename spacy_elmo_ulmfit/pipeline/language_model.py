@@ -1,10 +1,10 @@
 """The component that gives every token a language model's vectors, and its listeners."""
 
-import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Union, cast
 
+import numpy
 from spacy.language import Language
 from spacy.pipeline.trainable_pipe import TrainablePipe
 from spacy.tokens import Doc
@@ -12,16 +12,19 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer
 from thinc.types import Floats3d
-from torch import nn
+from torch import Tensor, nn
 
 from ..layers.doc_layers import set_doc_layers
 from ..layers.listener import is_listener, listener_state
+from ..layers.readout import language_model_alignment
 from ..layers.tok2vec import replace_listener, replace_listener_config
 from ..layers.types import DocLayers, LanguageModelT
 from ..text import Vocabulary
 from .cache import LayerCache
 from .serialization import SafetensorsModel
 from .source import load_language_model
+
+PathOrPaths = Union[str, Path, Dict[str, Union[str, Path]]]
 
 
 class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
@@ -60,9 +63,7 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         self._cache = LayerCache(cache_mb * 2**20)
         self._pending: Optional[_PendingUpdate] = None
         model.attrs["replace_listener"] = replace_listener
-        model.attrs["replace_listener_cfg"] = partial(
-            replace_listener_config, frozen=frozen
-        )
+        self._offer_replacement()
 
     @property
     def language_model(self) -> nn.Module:
@@ -73,6 +74,14 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
     def vocabulary(self) -> Optional[Vocabulary]:
         """The words the language model predicts."""
         return self.shim.vocabulary
+
+    @property
+    def alignment(self) -> Optional[Tensor]:
+        """The matrix that maps mixed vectors into a space shared between languages.
+
+        Stored with the weights. *Shape:* `(width, width)`; `None` without one.
+        """
+        return language_model_alignment(self.model)
 
     @property
     def listeners(self) -> List[Model]:
@@ -95,8 +104,12 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         if not any(node is listener for node in nodes):
             nodes.append(listener)
         state = listener_state(listener)
-        state.source, state.compute = self.name, weakref.WeakMethod(self.predict_cached)
-        expected, found = listener.get_dim("nO"), self.model.get_dim("nO")
+        if state.upstream not in (None, self) and listener.attrs["upstream"] == "*":
+            # Of several encoders before it, the last one has it alone.
+            cast(Any, state.upstream).remove_listener(listener, component_name)
+        state.link(self)
+        self._offer_replacement()
+        expected, found = listener.attrs["width"], self.model.get_dim("nO")
         n_expected = listener.layers[0].attrs["n_layers"]
         n_found = self.model.attrs["n_outputs"]
         if (expected, n_expected) != (found, n_found):
@@ -106,6 +119,12 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
                 f"In [components.{component_name}.model], set the listener's "
                 f"width = {found} and its mix's n_layers = {n_found}."
             )
+
+    def _offer_replacement(self) -> None:
+        # Plain values, not this component: copies of the model take them along.
+        self.model.attrs["replace_listener_cfg"] = partial(
+            replace_listener_config, upstream=self.name, frozen=self.frozen
+        )
 
     def remove_listener(self, listener: Model, component_name: str) -> bool:
         """Unlink a listener.
@@ -135,20 +154,26 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         """Compute the layers of documents.
 
         docs (Iterable[Doc]): The documents.
-        RETURNS (List[Floats3d]): `(n_layers, n_tokens, width)` for each.
+        RETURNS (List[Floats3d]): `(n_layers, n_rows, width)` for each: a row per
+            token, then the rows of sentence boundaries, if the model keeps them.
         """
         return self.model.predict(list(docs))
 
     def set_annotations(self, docs: Sequence[Doc], layers: DocLayers) -> None:
-        """Keep the layers on the documents, and their mean as `doc.tensor`.
+        """Keep the layers on the documents, and their aligned mean as `doc.tensor`.
 
         docs (Sequence[Doc]): The documents.
-        layers (List[Floats3d]): `(n_layers, n_tokens, width)` for each.
+        layers (List[Floats3d]): What `predict` returned for them.
         """
+        alignment = self.alignment
+        matrix = None if alignment is None else alignment.detach().float().cpu().numpy()
         for doc, doc_layers in zip(docs, layers):
             array = self.model.ops.to_numpy(doc_layers)
-            set_doc_layers(doc, self.attribute, self.name, array)
-            doc.tensor = array.mean(axis=0)
+            tokens, boundaries = numpy.split(array, [len(doc)], axis=1)
+            kept = boundaries if boundaries.shape[1] else None
+            set_doc_layers(doc, self.attribute, self.name, tokens, kept)
+            mean = tokens.mean(axis=0)
+            doc.tensor = mean if matrix is None else mean @ matrix.T
 
     def update(
         self,
@@ -227,25 +252,66 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         get_examples: Callable[[], Iterable[Example]],
         *,
         nlp: Optional[Language] = None,
-        path: Optional[Union[str, Path]] = None,
+        path: Optional[PathOrPaths] = None,
+        alignment: Optional[PathOrPaths] = None,
     ) -> None:
         """Take the weights of a trained language model.
 
         get_examples (Callable[[], Iterable[Example]]): Unused.
-        nlp (Optional[Language]): Unused.
-        path (Optional[Union[str, Path]]): A pipeline that holds a language model
-            of the same kind and sizes.
-        RAISES (ValueError): Without `path`, unless the weights are there already.
+        nlp (Optional[Language]): The pipeline, whose language chooses among several
+            paths.
+        path (Optional[Union[str, Path, Dict[str, Union[str, Path]]]]): A pipeline
+            that holds a language model of the same kind and sizes, or one for each
+            language code.
+        alignment (Optional[Union[str, Path, Dict[str, Union[str, Path]]]]): File of a
+            `(width, width)` matrix that mixed vectors are multiplied by, or one for
+            each language code.
+        RAISES (ValueError): Without `path`, unless the weights are there already; if
+            there is no path for the language; if the matrix has another shape.
         """
+        lang = None if nlp is None else nlp.lang
         if path is not None:
+            path = _for_language(path, lang, "path")
             source = load_language_model(path, self.shim.kind)
             self.shim.load(source.checkpoint(), source=str(path))
         # Raises the error that says where weights come from.
         self.shim.module.eval()
+        if alignment is not None:
+            self._align(Path(_for_language(alignment, lang, "alignment")))
         self._weights_changed()
+
+    def _align(self, path: Path) -> None:
+        """Read an alignment matrix and store it with the weights."""
+        from ..checkpoints.alignment import read_alignment
+
+        module = self.shim.module
+        if not hasattr(module, "set_alignment"):
+            raise ValueError(
+                f"'{self.name}' holds a {self.shim.kind}, which takes no alignment "
+                "matrix. Remove alignment from its [initialize.components] block."
+            )
+        matrix = read_alignment(path)
+        try:
+            cast(Any, module).set_alignment(matrix)
+        except ValueError as error:
+            raise ValueError(f"{path} does not fit '{self.name}': {error}") from error
 
     def _weights_changed(self) -> None:
         self._cache.clear()
+
+
+def _for_language(
+    paths: PathOrPaths, lang: Optional[str], setting: str
+) -> Union[str, Path]:
+    """Return the path for a language where there is one for each."""
+    if not isinstance(paths, dict):
+        return paths
+    if lang not in paths:
+        raise ValueError(
+            f"{setting} has no entry for the pipeline's language '{lang}'; it has "
+            f"{sorted(paths)}. Add one, or correct [nlp] lang."
+        )
+    return paths[lang]
 
 
 class _PendingUpdate:

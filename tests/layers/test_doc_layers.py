@@ -4,6 +4,7 @@ from spacy.tokens import Doc, DocBin
 
 from spacy_elmo_ulmfit.layers.doc_layers import (
     LMLayers,
+    get_doc_boundaries,
     get_doc_layers,
     register_extension,
     set_doc_layers,
@@ -78,3 +79,23 @@ def test_mix_is_the_weighted_sum():
 def test_mix_needs_a_weight_per_layer():
     with pytest.raises(ValueError, match="got 3 for 2 layers"):
         LMLayers(array(1)).mix([1.0, 1.0, 1.0])
+
+
+def test_boundaries_have_a_place_of_their_own(attribute):
+    doc = make_doc(["a", "b", "c"])
+    set_doc_layers(doc, attribute, "elmo", array(0), array(1, n_tokens=2))
+    again = Doc(VOCAB).from_bytes(doc.to_bytes())
+    numpy.testing.assert_array_equal(get_doc_layers(again, "elmo"), array(0))
+    numpy.testing.assert_array_equal(get_doc_boundaries(again, "elmo"), array(1, 2))
+    numpy.testing.assert_array_equal(again._.get(attribute).boundaries, array(1, 2))
+
+
+def test_boundaries_go_with_the_layers_they_belong_to(attribute):
+    doc = make_doc(["a", "b", "c"])
+    set_doc_layers(doc, attribute, "elmo", array(0), array(1, n_tokens=2))
+    set_doc_layers(doc, attribute, "elmo", array(2))
+    assert get_doc_boundaries(doc, "elmo") is None
+    assert doc._.get(attribute).boundaries is None
+    set_doc_layers(doc, attribute, "elmo", array(0), array(1, n_tokens=2))
+    doc._.set(attribute, None)
+    assert not doc.user_data

@@ -1,8 +1,12 @@
 import numpy
 import pytest
-from thinc.api import Adam
+from thinc.api import SGD, Adam
 
-from spacy_elmo_ulmfit.layers.scalar_mix import build_scalar_mix, mix_weights
+from spacy_elmo_ulmfit.layers.scalar_mix import (
+    build_scalar_mix,
+    learns_shares,
+    mix_weights,
+)
 
 
 def documents(lengths=(3, 0, 2)):
@@ -63,3 +67,96 @@ def test_a_copy_learns_on_its_own():
     copied.finish_update(optimizer)
     assert mix_weights(copied)[1] != 1.0
     assert mix_weights(model)[1] == 1.0
+
+
+@pytest.mark.parametrize("choice, shares", [("top", [0, 0, 1]), ("layer:0", [1, 0, 0])])
+def test_a_layer_alone_has_the_whole_share(choice, shares):
+    model, layers = build_scalar_mix(3, dropout=0.0, layers=choice), documents()
+    for one, found in zip(layers, model.predict(layers), strict=True):
+        numpy.testing.assert_array_equal(found, one[shares.index(1)])
+    assert mix_weights(model) == (shares, 1.0)
+    assert not learns_shares(model) and learns_shares(build_scalar_mix(3))
+
+
+def test_layers_side_by_side_have_no_shares():
+    model, layers = build_scalar_mix(3, layers="concat"), documents()
+    for one, found in zip(layers, model.predict(layers), strict=True):
+        numpy.testing.assert_array_equal(found, numpy.concatenate(one, axis=1))
+    with pytest.raises(ValueError, match="concat.*no share"):
+        mix_weights(model)
+
+
+@pytest.mark.parametrize("norm", ["none", "allennlp", "token"])
+def test_gradients_of_the_layers_are_those_of_finite_differences(norm):
+    settings = {"initial_weights": [0.5, 0.0, -1.0], "initial_gamma": 1.5}
+    model = build_scalar_mix(3, dropout=0.0, layer_norm=norm, **settings)
+    layers = documents((2, 3))
+    weights = documents((2, 3))
+    mixed, backprop = model.begin_update(layers)
+    gradients = backprop([rows[0] for rows in weights])
+
+    def loss(layers):
+        mixed = model.predict(layers)
+        return sum(float((m * w[0]).sum()) for m, w in zip(mixed, weights))
+
+    for place in [(0, 1, 1, 2), (1, 2, 0, 0), (1, 0, 2, 3)]:
+        document, *index = place
+        sides = []
+        for step in (0.01, -0.01):
+            moved = [one.copy() for one in layers]
+            moved[document][tuple(index)] += step
+            sides.append(loss(moved))
+        expected = (sides[0] - sides[1]) / 0.02
+        assert gradients[document][tuple(index)] == pytest.approx(expected, abs=5e-3)
+
+
+def test_fixed_weights_move_by_nothing_at_all():
+    start = [-9e10, 1.0, -9e10]
+    model = build_scalar_mix(3, 0.0, initial_weights=start, train_weights=False)
+    module, optimizer = model.shims[0].module, Adam(0.1, L2=0.1)
+    for _ in range(3):
+        mixed, backprop = model.begin_update(documents())
+        backprop(mixed)
+        model.finish_update(optimizer)
+    assert module.weights.tolist() == pytest.approx(start)
+    assert mix_weights(model)[0] == [0.0, 1.0, 0.0]
+    assert mix_weights(model)[1] != 1.0
+
+
+@pytest.mark.parametrize("n_batches", [1, 3])
+def test_l2_is_added_once_per_update_and_not_to_gamma(n_batches):
+    start, l2, rate = [1.0, -2.0, 0.5], 0.3, 0.1
+    moved = []
+    for penalty in (l2, 0.0):
+        model = build_scalar_mix(3, 0.0, initial_weights=start, l2=penalty)
+        for _ in range(n_batches):
+            mixed, backprop = model.begin_update(documents())
+            backprop(mixed)
+        model.finish_update(SGD(rate, grad_clip=0.0))
+        module = model.shims[0].module
+        moved.append((module.weights.detach().numpy(), module.gamma.item()))
+    difference = moved[0][0] - moved[1][0]
+    expected = -rate * 2 * l2 * numpy.array(start)
+    numpy.testing.assert_allclose(difference, expected, rtol=1e-3)
+    assert moved[0][1] == moved[1][1]
+
+
+def test_a_copy_keeps_the_settings():
+    model = build_scalar_mix(3, 0.0, l2=0.5, train_gamma=False, layer_norm="token")
+    copied = model.copy()
+    assert copied.shims[0].l2 == 0.5
+    assert not copied.shims[0].module.gamma.requires_grad
+    layers = documents()
+    for one, other in zip(model.predict(layers), copied.predict(layers), strict=True):
+        numpy.testing.assert_array_equal(one, other)
+
+
+def test_bytes_of_before_there_were_choices_are_read():
+    model = build_scalar_mix(3)
+    old = model.to_dict()
+    for name in ("layers", "reads_boundaries"):
+        del old["attrs"][0][name]
+    model.shims[0].module.gamma.data.fill_(2.0)
+    again = model.from_dict(old)
+    assert mix_weights(again)[1] == 1.0
+    assert learns_shares(again)
