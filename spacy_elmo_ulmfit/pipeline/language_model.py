@@ -14,6 +14,7 @@ from thinc.api import Model, Optimizer
 from thinc.types import Floats3d
 from torch import Tensor, nn
 
+from ..checkpoints.alignment import read_alignment
 from ..layers.doc_layers import set_doc_layers
 from ..layers.listener import is_listener, listener_state
 from ..layers.readout import language_model_alignment
@@ -282,8 +283,6 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
 
     def _align(self, path: Path) -> None:
         """Read an alignment matrix and store it with the weights."""
-        from ..checkpoints.alignment import read_alignment
-
         module = self.shim.module
         if not hasattr(module, "set_alignment"):
             raise ValueError(
