@@ -229,7 +229,9 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
 
     def predict_cached(self, docs: Sequence[Doc]) -> DocLayers:
         """Compute the layers of a training batch, each document once while frozen."""
-        if not self.frozen or not self._cache.max_bytes:
+        # A carried state makes the layers depend on more than the document.
+        carries = self.model.attrs.get("initial_state") == "carry"
+        if not self.frozen or carries or not self._cache.max_bytes:
             return self.predict(docs)
         cache, ops = self._cache, self.model.ops
         missing = cache.missing(docs)

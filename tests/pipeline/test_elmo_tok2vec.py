@@ -411,3 +411,14 @@ def test_elmo_beside_an_embedding_trains(elmo_path, tmp_path):
     nlp.replace_listeners("elmo_tok2vec", "tagger", [path])
     nlp.to_disk(tmp_path)
     assert [token.tag_ for token in spacy.load(tmp_path)(TEXT)] == expected
+
+
+def test_a_carried_state_is_never_served_from_the_cache(elmo_path):
+    nlp = spacy.load(elmo_path)
+    pipe = nlp.get_pipe("elmo_tok2vec")
+    pipe.model.attrs["initial_state"] = "carry"
+    doc = nlp.make_doc("Anna lives in Rome")
+    first, second = (pipe.predict_cached([doc])[0] for _ in range(2))
+    assert abs(first - second).max() > 1e-4
+    pipe.reset_state()
+    numpy.testing.assert_array_equal(pipe.predict_cached([doc])[0], first)
