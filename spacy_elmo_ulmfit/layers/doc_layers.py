@@ -1,16 +1,16 @@
 """A language model's layers on a `Doc`: where they are kept and how users read them."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
 from numpy.typing import NDArray
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span, Token
 
 _KEY = "spacy_elmo_ulmfit"
 
 
 class LMLayers:
-    """All layers of a document's tokens, as `doc._.elmo` and `doc._.awd_lstm` give them.
+    """All layers of a document, span or token, as `._.elmo` and `._.awd_lstm` give them.
 
     layers (NDArray): One row per token, zeros for white space.
         *Shape:* `(n_layers, n_tokens, width)`, float32
@@ -50,6 +50,32 @@ class LMLayers:
         shares = numpy.asarray(weights, dtype=numpy.float32)
         return numpy.einsum("l,lnw->nw", gamma * shares, self.layers)
 
+    @property
+    def is_word(self) -> NDArray[numpy.bool_]:
+        """Which tokens the language model read: all but white space. *Shape:* `(n_tokens,)`"""
+        return self.layers.any(axis=(0, 2))
+
+    @property
+    def vector(self) -> NDArray[numpy.float32]:
+        """Mean of the layers over the words; zeros when there are none. *Shape:* `(width,)`"""
+        words = self.layers[:, self.is_word]
+        if not words.shape[1]:
+            return numpy.zeros(self.width, dtype=numpy.float32)
+        return words.mean(axis=(0, 1))
+
+    def similarity(self, other: "LMLayers") -> float:
+        """Return the cosine of two vectors.
+
+        Unlike spaCy's `similarity` it does not take equal words for equal: the same
+        word has another vector in another sentence.
+
+        other (LMLayers): The layers of another document, span or token.
+        RETURNS (float): Between -1 and 1; 0 where a vector is all zeros.
+        """
+        one, two = self.vector, other.vector
+        norms = float(numpy.linalg.norm(one) * numpy.linalg.norm(two))
+        return float(one @ two) / norms if norms else 0.0
+
 
 def set_doc_layers(
     doc: Doc, attribute: str, name: str, layers: NDArray[numpy.float32]
@@ -74,15 +100,23 @@ def get_doc_layers(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
     return None
 
 
-def register_extension(attribute: str) -> None:
-    """Define `doc._.<attribute>`; it shows what such a component wrote last.
+def remove_doc_layers(doc: Doc) -> None:
+    """Take the layers of all components off a document."""
+    for key in _keys(doc):
+        del _user_data(doc)[key]
 
-    Setting it to `None` takes the layers off the document, as `doc_cleaner` does.
+
+def register_extension(attribute: str) -> None:
+    """Define `._.<attribute>` of documents, spans and tokens.
+
+    It shows what such a component wrote last: of a span the rows of its tokens, of a
+    token one row. Setting it to `None` takes the layers off the document, as
+    `doc_cleaner` does.
     """
 
-    def getter(doc: Doc) -> Optional[LMLayers]:
-        keys = [key for key in _keys(doc) if key[1] == attribute]
-        return LMLayers(_user_data(doc)[keys[-1]]) if keys else None
+    def getter(part: Union[Doc, Span, Token]) -> Optional[LMLayers]:
+        keys = [key for key in _keys(part.doc) if key[1] == attribute]
+        return _view(part.doc, keys[-1], _rows(part)) if keys else None
 
     def setter(doc: Doc, value: None) -> None:
         if value is not None:
@@ -95,6 +129,26 @@ def register_extension(attribute: str) -> None:
                 del _user_data(doc)[key]
 
     Doc.set_extension(attribute, getter=getter, setter=setter, force=True)
+    Span.set_extension(attribute, getter=getter, force=True)
+    Token.set_extension(attribute, getter=getter, force=True)
+
+
+def _rows(part: Union[Doc, Span, Token]) -> slice:
+    if isinstance(part, Token):
+        return slice(part.i, part.i + 1)
+    return slice(part.start, part.end) if isinstance(part, Span) else slice(None)
+
+
+def _view(doc: Doc, key: Tuple[str, str, str], rows: slice) -> LMLayers:
+    layers = _user_data(doc)[key]
+    if layers.shape[1] != len(doc):
+        raise ValueError(
+            f"doc._.{key[1]} is of another document: it has {layers.shape[1]} tokens, "
+            f"this one {len(doc)}. It was retokenized, or copied from a span; run "
+            f"'{key[2]}' on it again."
+        )
+    # What was stored in half precision is float32 for its readers.
+    return LMLayers(numpy.asarray(layers[:, rows], dtype=numpy.float32))
 
 
 def _user_data(doc: Doc) -> Dict[Any, Any]:
