@@ -6,7 +6,6 @@ from typing import Iterable, Iterator, Optional, Tuple, Union
 
 import torch
 import tqdm
-import typer
 from spacy.cli._util import Arg, Opt
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -68,9 +67,7 @@ def embed_cli(
         choice.check(encoder.model.attrs["n_outputs"])
         settings = _settings(nlp, encoder, choice, dtype)
         inputs, total = _read_input(input_path, nlp)
-        docs = encode(
-            nlp, encoder, inputs, batch_size=batch_size, n_process=n_process
-        )
+        docs = encode(nlp, encoder, inputs, batch_size=batch_size, n_process=n_process)
         counts = _Counts()
         bar = tqdm.tqdm(docs, total=total, unit=" docs", file=sys.stderr)
         write_vectors(output_path, counts.count(bar), settings)

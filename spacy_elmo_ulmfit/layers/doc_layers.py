@@ -53,7 +53,7 @@ class LMLayers:
     @property
     def is_word(self) -> NDArray[numpy.bool_]:
         """Which tokens the language model read: all but white space. *Shape:* `(n_tokens,)`"""
-        return self.layers.any(axis=(0, 2))
+        return numpy.asarray(self.layers.any(axis=(0, 2)))
 
     @property
     def vector(self) -> NDArray[numpy.float32]:

@@ -86,8 +86,8 @@ def read_docs(path: Union[str, Path], vocab: Vocab) -> Iterator[Doc]:
 def _read(path: Union[str, Path], vocab: Vocab) -> Iterator[Tuple[Doc, Any, bool]]:
     for doc in load_docbin(path).get_docs(vocab):
         settings = _user_data(doc).get(_SETTINGS)
-        layers = None if settings is None else get_doc_layers(doc, settings["name"])
-        if layers is None:
+        layers = get_doc_layers(doc, settings["name"]) if settings else None
+        if settings is None or layers is None:
             raise ValueError(
                 f"{path} has documents without vectors; write it with "
                 "'python -m spacy lm embed'."

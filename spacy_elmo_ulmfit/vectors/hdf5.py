@@ -37,7 +37,9 @@ def write_hdf5(path: Path, docs: Iterable[Doc], settings: VectorSettings) -> Non
         for doc in docs:
             file.create_dataset(str(n_docs), data=settings.vectors(doc))
             # HDF5's strings end at a NUL.
-            words = [token.text.replace("\0", "\N{REPLACEMENT CHARACTER}") for token in doc]
+            words = [
+                token.text.replace("\0", "\N{REPLACEMENT CHARACTER}") for token in doc
+            ]
             tokens.create_dataset(str(n_docs), data=words, dtype=h5py.string_dtype())
             n_docs += 1
         file.attrs["n_documents"] = n_docs

@@ -1,6 +1,17 @@
 """A language model's vectors as features of scikit-learn's estimators."""
 
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union, cast
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+    cast,
+)
 
 import numpy
 from numpy.typing import NDArray
@@ -21,7 +32,8 @@ except ImportError as error:
         "ElmoVectorizer needs scikit-learn: pip install 'spacy-elmo-ulmfit[sklearn]'"
     ) from error
 
-Texts = Iterable[Union[str, Doc]]
+Text = Union[str, Doc]
+Texts = Iterable[Text]
 
 
 class ElmoVectorizer(TransformerMixin, BaseEstimator):
@@ -33,7 +45,9 @@ class ElmoVectorizer(TransformerMixin, BaseEstimator):
     pipeline (Union[str, Path, Language]): A pipeline's directory, the name of its
         package, or the pipeline itself. The first two are loaded when needed, and again
         in each clone and each process; the last is shared by clones and pickled along.
-    layers (str): `"average"`, `"top"`, `"layer:K"` (0 is the token layer) or `"concat"`.
+    layers (str): `"average"`, `"top"`, `"layer:K"` (0 is the token layer), `"concat"` or
+        `"mix"`.
+    weights (Optional[Sequence[float]]): Each layer's share of a mix, used as it is.
     pooling (str): `"mean"`, `"max"`, or both side by side, `"mean_max"`.
     batch_size (int): Number of texts computed at a time.
     n_process (int): Number of processes.
@@ -46,6 +60,7 @@ class ElmoVectorizer(TransformerMixin, BaseEstimator):
         pipeline: Any = "en_elmo_sm",
         *,
         layers: str = "average",
+        weights: Optional[Sequence[float]] = None,
         pooling: str = "mean",
         batch_size: int = 128,
         n_process: int = 1,
@@ -53,6 +68,7 @@ class ElmoVectorizer(TransformerMixin, BaseEstimator):
     ) -> None:
         self.pipeline = pipeline
         self.layers = layers
+        self.weights = weights
         self.pooling = pooling
         self.batch_size = batch_size
         self.n_process = n_process
@@ -68,24 +84,24 @@ class ElmoVectorizer(TransformerMixin, BaseEstimator):
             in X is no text.
         """
         _check_texts(X)
-        self._encoder()
+        self._setup()
         return self
 
     def transform(self, X: Texts) -> NDArray[numpy.float32]:
         """Compute the vectors of texts.
 
         X (Iterable[Union[str, Doc]]): Texts. Documents that carry the component's
-            layers already are not read again, others keep what is computed.
+            layers already are not read again; with one process, others keep theirs.
         RETURNS (NDArray): `(n_texts, n_features)`, float32.
         RAISES (ValueError): See `fit`.
         """
         texts = _check_texts(X)
-        _, encoder = self._encoder()
-        choice = self._choice(encoder)
+        nlp, encoder, choice = self._setup()
         n_features = len(self.get_feature_names_out())
         vectors = numpy.zeros((len(texts), n_features), dtype=numpy.float32)
-        for row, doc in zip(vectors, self._read(texts)):
-            layers = cast(Any, get_doc_layers(doc, encoder.name))
+        for row, doc in zip(vectors, self._read(nlp, encoder, texts)):
+            stored = get_doc_layers(doc, encoder.name)
+            layers = numpy.asarray(stored, dtype=numpy.float32)
             row[:] = pool(choice(layers), LMLayers(layers).is_word, self.pooling)
         return vectors
 
@@ -95,10 +111,10 @@ class ElmoVectorizer(TransformerMixin, BaseEstimator):
         input_features (Any): Unused.
         RETURNS (NDArray): Names such as `"mean_0"` or `"max_layer2_255"`.
         """
-        _, encoder = self._encoder()
-        n_layers = encoder.model.attrs["n_outputs"]
+        _, encoder, choice = self._setup()
         groups = [""]
-        if self.layers == "concat":
+        if choice.name == "concat":
+            n_layers = encoder.model.attrs["n_outputs"]
             groups = [f"layer{i}_" for i in range(n_layers)]
         names = [
             f"{part}_{group}{i}"
@@ -108,39 +124,36 @@ class ElmoVectorizer(TransformerMixin, BaseEstimator):
         ]
         return numpy.asarray(names, dtype=object)
 
-    def _read(self, texts: List[Union[str, Doc]]) -> Iterator[Doc]:
-        nlp, encoder = self._encoder()
-        ready = [
-            isinstance(text, Doc) and has_layers(text, encoder) for text in texts
-        ]
-        missing = [text for text, done in zip(texts, ready) if not done]
+    def _read(
+        self, nlp: Language, encoder: LanguageModelTok2Vec, texts: List[Text]
+    ) -> Iterator[Doc]:
+        ready = [isinstance(text, Doc) and has_layers(text, encoder) for text in texts]
         computed = encode(
             nlp,
             encoder,
-            missing,
+            [text for text, done in zip(texts, ready) if not done],
             batch_size=self.batch_size,
             n_process=self.n_process,
         )
         for text, done in zip(texts, ready):
             yield cast(Doc, text) if done else next(computed)
 
-    def _encoder(self) -> Tuple[Language, LanguageModelTok2Vec]:
-        nlp = self._load()
-        source = "the pipeline" if nlp is self.pipeline else str(self.pipeline)
-        encoder = find_encoder(nlp, self.component, source=source)
-        self._choice(encoder)
+    def _setup(self) -> Tuple[Language, LanguageModelTok2Vec, LayerChoice]:
+        """Check the settings and load the pipeline they are about."""
         pooling_parts(self.pooling)
-        return nlp, encoder
-
-    def _choice(self, encoder: LanguageModelTok2Vec) -> LayerChoice:
-        choice = LayerChoice(self.layers)
+        choice = LayerChoice(
+            self.layers, () if self.weights is None else tuple(self.weights)
+        )
         if not choice.reduces:
             raise ValueError(
                 "layers = 'all' gives no single vector; use 'concat' to have all layers "
                 "side by side."
             )
+        nlp = self._load()
+        source = "the pipeline" if nlp is self.pipeline else str(self.pipeline)
+        encoder = find_encoder(nlp, self.component, source=source)
         choice.check(encoder.model.attrs["n_outputs"])
-        return choice
+        return nlp, encoder, choice
 
     def _load(self) -> Language:
         if isinstance(self.pipeline, Language):
@@ -168,11 +181,11 @@ class ElmoVectorizer(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _check_texts(X: Texts) -> List[Union[str, Doc]]:
+def _check_texts(X: Texts) -> List[Text]:
     """Return texts as a list of plain strings and documents."""
     if isinstance(X, (str, Doc)):
         raise ValueError("Expected several texts, but got a single one: give a list.")
-    texts: List[Union[str, Doc]] = []
+    texts: List[Text] = []
     for number, text in enumerate(X):
         if not isinstance(text, (str, Doc)):
             raise ValueError(
