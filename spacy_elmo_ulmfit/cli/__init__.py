@@ -1,6 +1,6 @@
 """Commands of `python -m spacy`; importing them registers them."""
 
-from . import export, init, substitutes
+from . import embed, export, init, substitutes
 from .lm import lm_cli
 
-__all__ = ["export", "init", "lm_cli", "substitutes"]
+__all__ = ["embed", "export", "init", "lm_cli", "substitutes"]

@@ -1,17 +1,18 @@
 """A language model's layers on a `Doc`: where they are kept and how users read them."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from functools import partial
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
 from numpy.typing import NDArray
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span, Token
 
 _KEY = "spacy_elmo_ulmfit"
 _BOUNDARIES = "boundaries"
 
 
 class LMLayers:
-    """All layers of a document's tokens, as `doc._.elmo` and `doc._.awd_lstm` give them.
+    """All layers of a document, span or token, as `._.elmo` and `._.awd_lstm` give them.
 
     layers (NDArray): One row per token, zeros for white space.
         *Shape:* `(n_layers, n_tokens, width)`, float32
@@ -59,6 +60,32 @@ class LMLayers:
         shares = numpy.asarray(weights, dtype=numpy.float32)
         return numpy.einsum("l,lnw->nw", gamma * shares, self.layers)
 
+    @property
+    def is_word(self) -> NDArray[numpy.bool_]:
+        """Which tokens the language model read: all but white space. *Shape:* `(n_tokens,)`"""
+        return numpy.asarray(self.layers.any(axis=(0, 2)))
+
+    @property
+    def vector(self) -> NDArray[numpy.float32]:
+        """Mean of the layers over the words; zeros when there are none. *Shape:* `(width,)`"""
+        words = self.layers[:, self.is_word]
+        if not words.shape[1]:
+            return numpy.zeros(self.width, dtype=numpy.float32)
+        return words.mean(axis=(0, 1))
+
+    def similarity(self, other: "LMLayers") -> float:
+        """Return the cosine of two vectors.
+
+        Unlike spaCy's `similarity` it does not take equal words for equal: the same
+        word has another vector in another sentence.
+
+        other (LMLayers): The layers of another document, span or token.
+        RETURNS (float): Between -1 and 1; 0 where a vector is all zeros.
+        """
+        one, two = self.vector, other.vector
+        norms = float(numpy.linalg.norm(one) * numpy.linalg.norm(two))
+        return float(one @ two) / norms if norms else 0.0
+
 
 def set_doc_layers(
     doc: Doc,
@@ -100,31 +127,69 @@ def get_doc_layers(doc: Doc, name: str) -> Optional[NDArray[numpy.float32]]:
     return None
 
 
-def register_extension(attribute: str) -> None:
-    """Define `doc._.<attribute>`; it shows what such a component wrote last.
+def remove_doc_layers(doc: Doc, attribute: Optional[str] = None) -> None:
+    """Take layers off a document.
 
-    Setting it to `None` takes the layers off the document, as `doc_cleaner` does.
+    doc (Doc): The document.
+    attribute (Optional[str]): Only those that this extension attribute shows.
     """
+    for key in _keys(doc):
+        if attribute in (None, key[1]):
+            del _user_data(doc)[key]
+            _user_data(doc).pop((*key, _BOUNDARIES), None)
 
-    def getter(doc: Doc) -> Optional[LMLayers]:
-        keys = [key for key in _keys(doc) if key[1] == attribute]
-        if not keys:
-            return None
-        data, key = _user_data(doc), keys[-1]
-        return LMLayers(data[key], data.get((*key, _BOUNDARIES)))
 
-    def setter(doc: Doc, value: None) -> None:
-        if value is not None:
-            raise ValueError(
-                f"doc._.{attribute} can only be set to None, which takes the layers off "
-                "the document; a language model's component writes them."
-            )
-        for key in _keys(doc):
-            if key[1] == attribute:
-                del _user_data(doc)[key]
-                _user_data(doc).pop((*key, _BOUNDARIES), None)
+def register_extension(attribute: str) -> None:
+    """Define `._.<attribute>` of documents, spans and tokens.
 
+    It shows what such a component wrote last: of a span the rows of its tokens, of a
+    token one row. Setting it to `None` takes the layers off the document, as
+    `doc_cleaner` does.
+    """
+    # Not local functions: processes that are spawned get the extensions pickled.
+    getter = partial(_show, attribute=attribute)
+    setter = partial(_take_off, attribute=attribute)
     Doc.set_extension(attribute, getter=getter, setter=setter, force=True)
+    Span.set_extension(attribute, getter=getter, force=True)
+    Token.set_extension(attribute, getter=getter, force=True)
+
+
+def _show(part: Union[Doc, Span, Token], *, attribute: str) -> Optional[LMLayers]:
+    keys = [key for key in _keys(part.doc) if key[1] == attribute]
+    return _view(part, keys[-1]) if keys else None
+
+
+def _take_off(doc: Doc, value: None, *, attribute: str) -> None:
+    if value is not None:
+        raise ValueError(
+            f"doc._.{attribute} can only be set to None, which takes the layers off "
+            "the document; a language model's component writes them."
+        )
+    remove_doc_layers(doc, attribute)
+
+
+def _rows(part: Union[Doc, Span, Token]) -> slice:
+    if isinstance(part, Token):
+        return slice(part.i, part.i + 1)
+    return slice(part.start, part.end) if isinstance(part, Span) else slice(None)
+
+
+def _view(part: Union[Doc, Span, Token], key: Tuple[str, str, str]) -> LMLayers:
+    doc = part.doc
+    layers = _user_data(doc)[key]
+    if layers.shape[1] != len(doc):
+        raise ValueError(
+            f"doc._.{key[1]} is of another document: it has {layers.shape[1]} tokens, "
+            f"this one {len(doc)}. It was retokenized, or copied from a span; run "
+            f"'{key[2]}' on it again."
+        )
+    boundaries = None
+    if isinstance(part, Doc):
+        boundaries = _user_data(doc).get((*key, _BOUNDARIES))
+    # What was stored in half precision is float32 for its readers.
+    return LMLayers(
+        numpy.asarray(layers[:, _rows(part)], dtype=numpy.float32), boundaries
+    )
 
 
 def _user_data(doc: Doc) -> Dict[Any, Any]:

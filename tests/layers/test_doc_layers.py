@@ -1,6 +1,6 @@
 import numpy
 import pytest
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span, Token
 
 from spacy_elmo_ulmfit.layers.doc_layers import (
     LMLayers,
@@ -17,7 +17,8 @@ from ..util import VOCAB, make_doc
 def attribute():
     register_extension("test_layers")
     yield "test_layers"
-    Doc.remove_extension("test_layers")
+    for owner in (Doc, Span, Token):
+        owner.remove_extension("test_layers")
 
 
 def array(seed, n_tokens=3):
@@ -99,3 +100,78 @@ def test_boundaries_go_with_the_layers_they_belong_to(attribute):
     set_doc_layers(doc, attribute, "elmo", array(0), array(1, n_tokens=2))
     doc._.set(attribute, None)
     assert not doc.user_data
+
+
+def words_and_space(attribute):
+    """`a b <newline> c`, as the components write it: the white space row is zeros."""
+    doc, layers = make_doc(["a", "b", "\n", "c"]), array(5, n_tokens=4)
+    layers[:, 2] = 0.0
+    set_doc_layers(doc, attribute, "elmo", layers)
+    return doc, layers
+
+
+def test_spans_and_tokens_show_their_rows(attribute):
+    doc, layers = words_and_space(attribute)
+    span, token = doc[1:4]._.get(attribute), doc[3]._.get(attribute)
+    numpy.testing.assert_array_equal(span.layers, layers[:, 1:4])
+    numpy.testing.assert_array_equal(token.layers, layers[:, 3:4])
+    numpy.testing.assert_array_equal(span.mix([1.0, 0.0]), layers[0, 1:4])
+    assert doc[2:2]._.get(attribute).layers.shape == (2, 0, 4)
+
+
+def test_spans_and_tokens_without_layers_show_none(attribute):
+    doc = make_doc(["a", "b"])
+    assert doc[0:1]._.get(attribute) is None and doc[0]._.get(attribute) is None
+
+
+def test_vector_is_the_mean_over_layers_and_words(attribute):
+    doc, layers = words_and_space(attribute)
+    shown = doc._.get(attribute)
+    assert shown.is_word.tolist() == [True, True, False, True]
+    expected = layers[:, [0, 1, 3]].mean(axis=(0, 1))
+    numpy.testing.assert_allclose(shown.vector, expected, rtol=1e-5)
+    assert shown.vector.dtype == numpy.float32
+    numpy.testing.assert_allclose(
+        doc[1:3]._.get(attribute).vector, layers[:, 1].mean(axis=0), rtol=1e-5
+    )
+    numpy.testing.assert_allclose(
+        doc[3]._.get(attribute).vector, layers[:, 3].mean(axis=0), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("part", [slice(2, 3), slice(2, 2)])
+def test_vector_of_no_words_is_zeros(attribute, part):
+    doc, _ = words_and_space(attribute)
+    assert doc[part]._.get(attribute).vector.tolist() == [0.0] * 4
+
+
+def test_similarity_is_the_cosine_and_zero_for_white_space(attribute):
+    doc, layers = words_and_space(attribute)
+    one, two, space = (doc[i]._.get(attribute) for i in (0, 1, 2))
+    a, b = layers[:, 0].mean(axis=0), layers[:, 1].mean(axis=0)
+    expected = a @ b / numpy.linalg.norm(a) / numpy.linalg.norm(b)
+    assert one.similarity(two) == pytest.approx(expected, rel=1e-5)
+    assert one.similarity(one) == pytest.approx(1.0)
+    assert one.similarity(space) == 0.0
+
+
+def test_layers_stored_in_half_precision_are_shown_as_float32(attribute):
+    doc = make_doc(["a", "b", "c"])
+    set_doc_layers(doc, attribute, "elmo", array(0).astype("float16"))
+    assert doc._.get(attribute).layers.dtype == numpy.float32
+    assert doc[0]._.get(attribute).layers.dtype == numpy.float32
+
+
+@pytest.mark.parametrize("change", ["retokenized", "copied"])
+def test_layers_of_other_tokens_are_an_error_not_wrong_rows(attribute, change):
+    doc = make_doc(["a", "b", "c"])
+    set_doc_layers(doc, attribute, "elmo", array(0))
+    if change == "retokenized":
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[0:2])
+    else:
+        doc = doc[1:3].as_doc(copy_user_data=True)
+    with pytest.raises(ValueError, match="it has 3 tokens, this one 2.*run 'elmo'"):
+        doc[0]._.get(attribute)
+    doc._.set(attribute, None)
+    assert doc._.get(attribute) is None
