@@ -51,7 +51,8 @@ def corpus(tmp_path_factory):
     """Documents with the annotations of every kind of component."""
     vocab = spacy.blank("en").vocab
     docs = []
-    for text, tags, labels, category in SENTENCES:
+    # The parser knows only actions that are frequent.
+    for text, tags, labels, category in SENTENCES * 10:
         words = text.split()
         # The second word is the verb of each sentence.
         heads = [1] * len(words)
@@ -129,3 +130,18 @@ def test_a_config_trains_and_its_pipeline_is_loaded_and_predicts(name, paths, tm
         assert "sc" in doc.spans
     else:
         assert set(doc.cats) == {"food", "travel"}
+
+
+@pytest.mark.parametrize("task", ["ner", "tagger"])
+def test_a_baseline_differs_from_its_elmo_config_in_elmo_alone(task):
+    elmo, baseline = (
+        load_config(CONFIGS / f"{task}_{kind}.cfg") for kind in ("elmo", "baseline")
+    )
+    assert elmo["training"] == baseline["training"]
+    networks = [
+        config["components"][task]["model"].pop("tok2vec")
+        for config in (elmo, baseline)
+    ]
+    assert elmo["components"][task] == baseline["components"][task]
+    assert networks[0]["encode"] == networks[1]["encode"]
+    assert networks[0]["embed"]["left"] == networks[1]["embed"]
