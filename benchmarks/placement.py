@@ -1,9 +1,10 @@
-"""Where ELMo's vectors go in a task network: at its input, at its output, or at both.
+"""Where ELMo's vectors go in a task network: at its output, at both ends, into an LSTM.
 
     python benchmarks/placement.py --data DATA
 
-DATA is a folder with the data sets, as docs/data.md describes. The task is the NER of
-benchmarks/transfer.py. Runs and results are kept as there.
+DATA is a folder with the data sets, as docs/data.md describes. Task and settings are
+those of `benchmarks/transfer.py uner-ewt`, which has the rows without ELMo and with
+ELMo at the input. Runs and results are kept as there.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import typer
 from transfer import DATA, JOBS, SEEDS, WORK, Row, prepare, run_table
 
-ROWS = ("baseline", "elmo", "elmo_output", "elmo_both", "elmo_bilstm")
+ROWS = ("elmo_output", "elmo_both", "elmo_bilstm")
 
 
 def main(
@@ -22,7 +23,7 @@ def main(
     limit: int = typer.Option(3000, help="Training sentences"),
     steps: int = typer.Option(600, help="Training steps"),
 ) -> None:
-    """NER on Universal NER English EWT, once for each config configs/ner_*.cfg."""
+    """NER on Universal NER English EWT with other networks around a frozen biLM."""
     corpus, source = work / "placement" / "corpus", data / "uner-ewt"
     train, dev = corpus / "train.spacy", corpus / "dev.spacy"
     prepare("ner-conll", source / "train.conll.gz", train, f"--limit={limit}")
