@@ -1,9 +1,10 @@
-"""Put two `tok2vec` side by side: `[x; ELMo]`."""
+"""Put two `tok2vec` side by side: `[x; ELMo]`, `[h; ELMo]`."""
 
-from typing import Any, List, Optional, cast
+from typing import Any, Callable, List, Optional, Tuple, cast
 
+from spacy.tokens import Doc
 from spacy.util import registry
-from thinc.api import Maxout, Model, chain, concatenate, with_array
+from thinc.api import Maxout, Model, chain, with_array
 from thinc.types import Floats2d
 
 from .types import Tok2VecT
@@ -24,9 +25,14 @@ def build_concat(
         leaves the vectors side by side. `[training] dropout` applies to it.
     RETURNS (Model[List[Doc], List[Floats2d]]): `(n_tokens, width)` for each document.
     """
-    joined: Model[Any, List[Floats2d]] = concatenate(left, right)
+    # Not thinc's concatenate: that merges nested ones into one, fails on no documents
+    # and lengthens the caller's list of documents when both sides are listeners.
+    joined: Tok2VecT = Model(
+        "concat", forward, init=init, layers=[left, right], dims={"nO": None}
+    )
+    _set_width(joined)
     if width is None:
-        return cast(Tok2VecT, joined)
+        return joined
     # The width of what comes in is inferred when the model is initialized.
     projection: Model[List[Floats2d], List[Floats2d]] = with_array(
         Maxout(width, nP=3, normalize=True, dropout=0.0)
@@ -34,3 +40,37 @@ def build_concat(
     projected: Tok2VecT = chain(joined, projection)
     projected.set_dim("nO", width)
     return projected
+
+
+def init(model: Tok2VecT, X: Any = None, Y: Any = None) -> Tok2VecT:
+    """Initialize both layers; their widths are known then."""
+    for layer in model.layers:
+        layer.initialize(X=X)
+    _set_width(model)
+    return model
+
+
+def forward(
+    model: Tok2VecT, docs: List[Doc], is_train: bool
+) -> Tuple[List[Floats2d], Callable[[List[Floats2d]], List[Doc]]]:
+    """Concatenate the vectors of every document."""
+    ops: Any = model.ops
+    left, backprop_left = model.layers[0](docs, is_train)
+    right, backprop_right = model.layers[1](docs, is_train)
+    widths = [vectors.shape[1] for vectors in left]
+
+    def backprop(d_joined: List[Floats2d]) -> List[Doc]:
+        pairs = list(zip(d_joined, widths))
+        backprop_left([ops.as_contig(gradient[:, :width]) for gradient, width in pairs])
+        backprop_right(
+            [ops.as_contig(gradient[:, width:]) for gradient, width in pairs]
+        )
+        return []
+
+    return [ops.xp.hstack(pair) for pair in zip(left, right)], backprop
+
+
+def _set_width(model: Tok2VecT) -> None:
+    widths = [layer.maybe_get_dim("nO") for layer in model.layers]
+    if None not in widths:
+        model.set_dim("nO", sum(cast(List[int], widths)))
