@@ -35,6 +35,7 @@ TRAINING_OPTIONS = {
 }
 ALLENNLP_PREFIX = "text_field_embedder.token_embedder_elmo._elmo."
 ALLENNLP_OPTIONS_KEY = "model.text_field_embedder.token_embedders.elmo.options_file"
+HIGHWAY_PARTS = ("W_transform", "b_transform", "W_carry", "b_carry")
 MANY_LANGS_CONFIG = "cnn_50_100_512_4096_sample.json"
 
 
@@ -184,7 +185,7 @@ def read_hdf5(path: Path) -> Dict[str, Array]:
     return arrays
 
 
-def write_bilm_tf(
+def write_bilm_files(
     folder: Path,
     sizes: Sizes = Sizes(),
     *,
@@ -301,25 +302,28 @@ def write_folder(folder: Path, entries: Mapping[str, bytes]) -> Path:
 
 
 def allennlp_state(
-    sizes: Sizes, *, seed: int = 0, n_mixes: int = 1
+    sizes: Sizes, *, seed: int = 0, n_mixes: int = 1, prefix: str = ALLENNLP_PREFIX
 ) -> Dict[str, torch.Tensor]:
-    """Return what a trained AllenNLP model with an `elmo` embedder saved.
+    """Return what a trained AllenNLP model with an ELMo embedder saved.
 
     The biLM in it is that of `random_arrays(sizes, seed)`, turned as AllenNLP turns
     HDF5 weights on reading them: it needs both projections.
+
+    n_mixes (int): Number of scalar mixes, as models have that use several.
+    prefix (str): Where the model keeps its embedder.
     """
     arrays = random_arrays(sizes, seed)
     state = {}
     for name, value in _allennlp_characters(sizes, arrays).items():
-        state[f"{ALLENNLP_PREFIX}_elmo_lstm._token_embedder.{name}"] = value
+        state[f"{prefix}_elmo_lstm._token_embedder.{name}"] = value
     for direction, name in enumerate(("forward", "backward")):
         for layer in range(sizes.n_layers):
             folder = f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
-            prefix = f"{ALLENNLP_PREFIX}_elmo_lstm._elmo_lstm.{name}_layer_{layer}"
+            cell = f"{prefix}_elmo_lstm._elmo_lstm.{name}_layer_{layer}"
             for key, value in _allennlp_lstm(sizes, arrays, folder).items():
-                state[f"{prefix}.{key}"] = value
+                state[f"{cell}.{key}"] = value
     for number in range(n_mixes):
-        mix = f"{ALLENNLP_PREFIX}scalar_mix_{number}"
+        mix = f"{prefix}scalar_mix_{number}"
         for layer in range(sizes.n_layers + 1):
             value = torch.tensor([0.1 * (layer + 1) + number])
             state[f"{mix}.scalar_parameters.{layer}"] = value
@@ -349,9 +353,6 @@ def _allennlp_characters(
     state["_projection.weight"] = arrays["CNN_proj/W_proj"].T
     state["_projection.bias"] = arrays["CNN_proj/b_proj"]
     return {name: torch.tensor(value) for name, value in state.items()}
-
-
-HIGHWAY_PARTS = ("W_transform", "b_transform", "W_carry", "b_carry")
 
 
 def _allennlp_lstm(
@@ -401,28 +402,35 @@ def allennlp_entries(
     *,
     seed: int = 0,
     n_mixes: int = 1,
+    prefix: str = ALLENNLP_PREFIX,
     options: str = "beside",
     weights: str = "weights.th",
 ) -> Dict[str, bytes]:
     """Return the files of a trained AllenNLP model.
 
-    options (str): Where the options are: `"beside"` the config, among the
-        `"archived"` files that AllenNLP 0.x puts under fta/, or `"nowhere"`.
+    n_mixes, prefix: See `allennlp_state`.
+    options (str): Where options.json is: `"beside"` the config, at the `"path"` that
+        the config names, `"archived"` as AllenNLP 0.x does it, or `"nowhere"`.
     weights (str): Name of the state dict.
     """
-    contents = json.dumps(sizes.options()).encode()
+    named = "elmo/options.json"
+    state = allennlp_state(sizes, seed=seed, n_mixes=n_mixes, prefix=prefix)
     entries = {
-        "config.json": json.dumps(allennlp_config("elmo/options.json")).encode(),
-        weights: saved(allennlp_state(sizes, seed=seed, n_mixes=n_mixes)),
+        "config.json": json.dumps(allennlp_config(named)).encode(),
+        weights: saved(state),
         "vocabulary/non_padded_namespaces.txt": b"*tags\n*labels\n",
         "vocabulary/tokens.txt": b"@@UNKNOWN@@\nthe\n",
     }
-    if options == "beside":
-        entries["options.json"] = contents
-    elif options == "archived":
-        names = {ALLENNLP_OPTIONS_KEY: "elmo/options.json"}
+    if options == "archived":
+        names = {ALLENNLP_OPTIONS_KEY: named}
         entries["files_to_archive.json"] = json.dumps(names).encode()
-        entries[f"fta/{ALLENNLP_OPTIONS_KEY}"] = contents
+    places = {
+        "beside": "options.json",
+        "path": named,
+        "archived": f"fta/{ALLENNLP_OPTIONS_KEY}",
+    }
+    if options in places:
+        entries[places[options]] = json.dumps(sizes.options()).encode()
     return entries
 
 

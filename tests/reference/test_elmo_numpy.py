@@ -25,7 +25,7 @@ from .files import (
     MANY_LANGS_CONFIG,
     Sizes,
     allennlp_entries,
-    write_bilm_tf,
+    write_bilm_files,
     write_folder,
     write_many_langs,
     write_word_input,
@@ -103,7 +103,7 @@ def test_spelling_is_as_published():
 
 
 def write(folder, **changes):
-    files = write_bilm_tf(folder, replace(Sizes(), **changes))
+    files = write_bilm_files(folder, replace(Sizes(), **changes))
     return read_bilm_tf(files.options, files.weights)
 
 
@@ -137,7 +137,7 @@ def test_layers_that_the_sizes_make_needless_are_absent(tmp_path):
     filters = ((1, 2), (2, 3))
     for seed, bound in enumerate((0.1, None)):
         sizes = Sizes(filters=filters, dim=5, projection_dim=5, proj_clip=bound)
-        files = write_bilm_tf(tmp_path / str(seed), sizes)
+        files = write_bilm_files(tmp_path / str(seed), sizes)
         with h5py.File(files.weights) as file:
             assert "CNN_proj" not in file
             assert "W_P_0" not in file["RNN_0/RNN/MultiRNNCell/Cell0/LSTMCell"]
@@ -147,7 +147,7 @@ def test_layers_that_the_sizes_make_needless_are_absent(tmp_path):
 
 def test_one_layer_files_lie_flat(tmp_path):
     sizes = Sizes(n_layers=1, single_cell=True)
-    files = write_bilm_tf(tmp_path, sizes)
+    files = write_bilm_files(tmp_path, sizes)
     assert "n_layers" not in json.loads(files.options.read_text())["lstm"]
     found = read_bilm_tf(files.options, files.weights).layers(SENTENCE)
     assert found.shape == (2, len(SENTENCE), 10)
@@ -200,7 +200,7 @@ def test_bounds_hold_and_bite(tmp_path):
 
 def test_an_allennlp_model_equals_its_hdf5(tmp_path):
     sizes = Sizes(n_highway=2)
-    files = write_bilm_tf(tmp_path / "hdf5", sizes, seed=3)
+    files = write_bilm_files(tmp_path / "hdf5", sizes, seed=3)
     folder = write_folder(tmp_path / "archive", allennlp_entries(sizes, seed=3))
     archived = read_allennlp(
         folder / "options.json",
