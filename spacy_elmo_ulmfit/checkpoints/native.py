@@ -19,7 +19,9 @@ from ..modules.classifier import (
     classifier_settings,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Tensors that belong to the model but not to its module.
+_EXTRA_PREFIX = "extra."
 
 _BUILDERS: Dict[str, Callable[[Dict[str, Any]], nn.Module]] = {
     BiLM.kind: build_bilm,
@@ -35,12 +37,15 @@ class Checkpoint(NamedTuple):
     settings (Dict[str, Any]): The plain values that build the module.
     state (Dict[str, Tensor]): Its parameters and buffers.
     extra (Dict[str, Any]): What else was stored with them, such as the vocabulary.
+    extra_tensors (Dict[str, Tensor]): Tensors stored with them that are not the
+        module's.
     """
 
     kind: str
     settings: Dict[str, Any]
     state: Dict[str, Tensor]
     extra: Dict[str, Any]
+    extra_tensors: Dict[str, Tensor]
 
 
 def module_settings(module: nn.Module) -> Dict[str, Any]:
@@ -71,19 +76,22 @@ def save_module(
     *,
     dtype: Optional[torch.dtype] = None,
     extra: Optional[Dict[str, Any]] = None,
+    extra_tensors: Optional[Dict[str, Tensor]] = None,
 ) -> bytes:
     """Write a module to bytes.
 
     module (nn.Module): A biLM, an AWD-LSTM or a ULMFiT classifier.
     dtype (Optional[torch.dtype]): Store floating point tensors in this type.
     extra (Optional[Dict[str, Any]]): Plain values to store with the weights.
+    extra_tensors (Optional[Dict[str, Tensor]]): Tensors to store with them.
     RETURNS (bytes): A safetensors file.
     """
+    others = {f"{_EXTRA_PREFIX}{k}": v for k, v in (extra_tensors or {}).items()}
     state = {
         name: tensor.detach().cpu().to(dtype or tensor.dtype).contiguous()
         if tensor.is_floating_point()
         else tensor.detach().cpu()
-        for name, tensor in module.state_dict().items()
+        for name, tensor in {**module.state_dict(), **others}.items()
     }
     metadata = {
         "format_version": str(FORMAT_VERSION),
@@ -113,18 +121,35 @@ def read_checkpoint(
             f"{source} is not a readable safetensors file ({error}). "
             "Was it copied completely?"
         ) from error
-    if metadata.get("format_version") != str(FORMAT_VERSION):
+    version = metadata.get("format_version")
+    if version not in ("1", str(FORMAT_VERSION)):
         raise ValueError(
             f"{source} was not written by this package: its header says format "
-            f"{metadata.get('format_version')!r}, expected {FORMAT_VERSION!r}."
+            f"{version!r}, expected {FORMAT_VERSION!r}."
         )
-    state = {
+    tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
+    if version == "1":
+        tensors = {_current_name(name): tensor for name, tensor in tensors.items()}
     return Checkpoint(
         kind=metadata["kind"],
         settings=json.loads(metadata["settings"]),
-        state=state,
+        state={k: v for k, v in tensors.items() if not k.startswith(_EXTRA_PREFIX)},
         extra=json.loads(metadata["extra"]),
+        extra_tensors={
+            name[len(_EXTRA_PREFIX) :]: tensor
+            for name, tensor in tensors.items()
+            if name.startswith(_EXTRA_PREFIX)
+        },
     )
+
+
+def _current_name(name: str) -> str:
+    """Translate a tensor's name in format 1, which knew no words as input."""
+    if name.startswith("char_encoder.projection."):
+        return name.replace("char_encoder.", "token_encoder.", 1)
+    if name.startswith("char_encoder."):
+        return name.replace("char_encoder.", "token_encoder.characters.", 1)
+    return name

@@ -125,4 +125,6 @@ def _evaluate(pipeline: str, text_path: Path) -> Dict[str, float]:
         )
     docs = RawTextReader(text_path)(nlp)
     stream = read_stream(nlp, found.name, docs, str(text_path))
-    return evaluate_language_model(found.module, stream, found.vocabulary)
+    return evaluate_language_model(
+        found.module, stream, found.vocabulary, indexer=found.indexer
+    )

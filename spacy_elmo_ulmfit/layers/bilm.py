@@ -9,11 +9,18 @@ from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats3d
 
-from ..modules.bilm import BiLM, BiLMConfig
-from ..text.batches import SequenceBatch, sequence_batches
-from ..text.characters import words_to_chars
-from .shim import LanguageModelShim
+from ..modules.bilm import BiLMConfig, BiLMState
+from ..text import ByteIndexer
+from ..text.batches import SequenceBatch, SequenceBatcher
+from .bilm_shim import BiLMShim
+from .carried_state import CARRIED, CarriedState, carried_state
 from .types import DocLayers, LanguageModelT
+
+# What only the weights know.
+_FROM_WEIGHTS = (
+    "n_words", "n_characters", "padding_character", "n_input_words", "project_tokens",
+    "project_cells", "forget_bias", "aligned",
+)  # fmt: skip
 
 
 @registry.architectures("spacy-elmo-ulmfit.BiLM.v1")
@@ -23,15 +30,22 @@ def build_bilm_model(
     n_highway: int = 1,
     activation: Literal["relu", "tanh"] = "relu",
     max_chars: int = 50,
+    word_dim: int = 0,
     cell_dim: int = 1024,
     projection_dim: int = 128,
     n_layers: int = 2,
     cell_clip: Optional[float] = 3.0,
     proj_clip: Optional[float] = 3.0,
     residual: bool = True,
+    bidirectional: bool = True,
+    tie_softmax: bool = False,
     dropout: float = 0.1,
-    initial_state: Literal["warm", "zeros"] = "warm",
+    initial_state: Literal["warm", "zeros", "carry"] = "warm",
+    sequences: Literal["sents", "doc"] = "sents",
+    window_length: int = 512,
+    keep_sentence_boundaries: bool = False,
     max_batch_tokens: int = 4096,
+    word_cache: int = 20000,
     storage: Literal["float32", "float16"] = "float32",
 ) -> LanguageModelT:
     """Build ELMo's biLM (Peters et al. 2018, arXiv:1802.05365).
@@ -39,23 +53,42 @@ def build_bilm_model(
     The defaults are the sizes of the published small English model.
 
     char_dim (int): Width of a character embedding.
-    filters (Sequence[Sequence[int]]): `[width, number]` of each convolution.
+    filters (Sequence[Sequence[int]]): `[width, number]` of each convolution; `[]`
+        for a model that reads whole words.
     n_highway (int): Number of highway layers.
     activation (str): Activation of the convolutions, `"relu"` or `"tanh"`.
     max_chars (int): Characters per word, the two word markers included.
+    word_dim (int): Width of the vectors of whole words, 0 for a model that reads
+        characters alone.
     cell_dim (int): Width of the LSTM cells.
     projection_dim (int): Width of one direction's output; a layer is twice as wide.
     n_layers (int): Number of LSTM layers per direction.
     cell_clip (Optional[float]): Bound of the LSTM cells, `null` for none.
     proj_clip (Optional[float]): Bound of the LSTM outputs, `null` for none.
     residual (bool): Whether layers above the first add their input to their output.
+    bidirectional (bool): Whether there is a backward model.
+    tie_softmax (bool): Whether the softmax has the weights of the input words, in a
+        model that reads words.
     dropout (float): Dropout while the biLM itself is trained.
     initial_state (str): What sequences start from: `"warm"`, the state after one
-        neutral sentence, stored with the weights, or `"zeros"`.
+        neutral sentence, stored with the weights; `"zeros"`; or `"carry"`, the
+        state that the sequence of the same row of the last batch ended in, as the
+        older tools have it, so that results depend on all that came before.
+    sequences (str): What is read as one sequence: `"sents"`, the sentences where
+        they are set and else the whole document, or `"doc"`, the whole document.
+    window_length (int): Words of a sequence computed at a time, 0 for all. The state
+        is carried over in both directions, so the vectors are those of the whole
+        sequence; when the biLM is trained, gradients end at windows.
+    keep_sentence_boundaries (bool): Whether the vectors of `<S>` and `</S>` are kept
+        as well, in `doc._.elmo.boundaries`.
     max_batch_tokens (int): Most tokens computed at a time in prediction.
+    word_cache (int): Most words whose context-independent vectors are kept between
+        calls, 0 for none.
     storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each document
-        `(n_layers + 1, n_tokens, 2 * projection_dim)`.
+        `(n_layers + 1, n_tokens, 2 * projection_dim)`; with boundaries kept, two
+        more rows for each sequence come after the tokens'.
+    RAISES (ValueError): If a filter is wider than a word.
     """
     config = BiLMConfig(
         char_dim=char_dim,
@@ -63,54 +96,78 @@ def build_bilm_model(
         n_highway=n_highway,
         activation=activation,
         max_chars=max_chars,
+        word_dim=word_dim,
         cell_dim=cell_dim,
         projection_dim=projection_dim,
         n_layers=n_layers,
         cell_clip=cell_clip,
         proj_clip=proj_clip,
         residual=residual,
+        bidirectional=bidirectional,
+        tie_softmax=tie_softmax,
         dropout=dropout,
     )
-    widest = max(width for width, _ in config.filters)
-    if widest > max_chars:
-        raise ValueError(
-            f"filters has a width of {widest}, wider than a word of "
-            f"max_chars = {max_chars} characters."
-        )
+    _check_input(config)
     settings = asdict(config)
-    del settings["n_words"]
-    shim = LanguageModelShim(
-        kind=BiLM.kind, settings=settings, runtime=["dropout"], storage=storage
+    for name in _FROM_WEIGHTS:
+        del settings[name]
+    shim = BiLMShim(
+        settings=settings,
+        indexer=ByteIndexer(max_chars),
+        word_cache=word_cache,
+        storage=storage,
     )
     return Model(
         "bilm",
         forward,
-        dims={"nO": 2 * projection_dim},
+        dims={"nO": projection_dim * (2 if bidirectional else 1)},
         attrs={
             "n_outputs": n_layers + 1,
             "initial_state": initial_state,
+            "sequences": sequences,
+            "window_length": window_length,
+            "keep_sentence_boundaries": keep_sentence_boundaries,
             "max_batch_tokens": max_batch_tokens,
+            CARRIED: CarriedState(),
         },
         shims=[shim],
     )
+
+
+def _check_input(config: BiLMConfig) -> None:
+    if not config.filters and not config.word_dim:
+        raise ValueError(
+            "A biLM reads characters (filters), words (word_dim) or both; the config "
+            "has filters = [] and word_dim = 0."
+        )
+    widest = max((width for width, _ in config.filters), default=0)
+    if widest > config.max_chars:
+        raise ValueError(
+            f"filters has a width of {widest}, wider than a word of "
+            f"max_chars = {config.max_chars} characters."
+        )
 
 
 def forward(
     model: LanguageModelT, docs: List[Doc], is_train: bool
 ) -> Tuple[DocLayers, Callable[[DocLayers], List[Doc]]]:
     """Compute all layers; white space tokens get rows of zeros."""
-    shim = cast(LanguageModelShim, model.shims[0])
-    module = cast(BiLM, shim.module)
-    module.train(is_train)
+    shim = cast(BiLMShim, model.shims[0])
+    shim.bilm.train(is_train)
+    batcher = _batcher(model, shim)
     n_outputs, width = model.attrs["n_outputs"], model.get_dim("nO")
     outputs: DocLayers = [
-        cast(Floats3d, model.ops.alloc3f(n_outputs, len(doc), width)) for doc in docs
+        cast(Floats3d, model.ops.alloc3f(n_outputs, batcher.n_rows(doc), width))
+        for doc in docs
     ]
-    max_tokens = 0 if is_train else model.attrs["max_batch_tokens"]
+    # A carried state belongs to a row of the whole batch.
+    whole = is_train or model.attrs["initial_state"] == "carry"
     computed = []
     with torch.set_grad_enabled(is_train):
-        for batch in sequence_batches(docs, max_tokens):
-            layers = _encode(module, batch, model.attrs["initial_state"])
+        for batch in batcher.batches(
+            docs, 0 if whole else model.attrs["max_batch_tokens"]
+        ):
+            layers = _encode(model, shim, batch)
             _scatter(outputs, batch, cast(Floats3d, torch2xp(layers.detach())))
             if is_train:
                 computed.append((batch, layers))
@@ -125,16 +182,36 @@ def forward(
     return outputs, backprop
 
 
-def _encode(module: BiLM, batch: SequenceBatch, initial_state: str) -> torch.Tensor:
-    device = module.warm_hidden.device
-    chars = torch.from_numpy(words_to_chars(batch.words, module.config.max_chars))
-    layers = module.encode(
-        chars.to(device),
-        torch.tensor(batch.word_index, device=device),
-        batch.lengths,
-        initial_state=cast(Literal["warm", "zeros"], initial_state),
+def _batcher(model: LanguageModelT, shim: BiLMShim) -> SequenceBatcher:
+    return SequenceBatcher(
+        by=model.attrs["sequences"],
+        begin=shim.indexer.begin,
+        end=shim.indexer.end,
+        keep_boundaries=model.attrs["keep_sentence_boundaries"],
     )
-    return layers[:, torch.tensor(batch.positions, device=device)]
+
+
+def _encode(
+    model: LanguageModelT, shim: BiLMShim, batch: SequenceBatch
+) -> torch.Tensor:
+    vectors = shim.encode_words(batch.words)
+    device = vectors.device
+    encoded = shim.bilm.encode_vectors(
+        vectors[torch.tensor(batch.word_index, device=device)],
+        batch.lengths,
+        _initial_state(model, shim, len(batch.lengths)),
+        window_length=model.attrs["window_length"],
+    )
+    if model.attrs["initial_state"] == "carry":
+        carried_state(model).store(encoded.state)
+    return encoded.layers[:, torch.tensor(batch.positions, device=device)]
+
+
+def _initial_state(model: LanguageModelT, shim: BiLMShim, n_rows: int) -> BiLMState:
+    kind = model.attrs["initial_state"]
+    if kind != "carry":
+        return shim.bilm.initial_state(n_rows, kind)
+    return carried_state(model).first(n_rows, shim.bilm.initial_state(n_rows, "zeros"))
 
 
 def _rows_by_doc(batch: SequenceBatch) -> List[Tuple[int, List[int], List[int]]]:

@@ -24,7 +24,7 @@ from thinc.types import FloatsXd
 from torch import nn
 
 from ..checkpoints import build_module, read_checkpoint, save_module
-from ..checkpoints.native import Checkpoint
+from ..checkpoints.native import Checkpoint, module_settings
 from ..text import Vocabulary
 
 _STORAGE_DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -237,11 +237,25 @@ class LanguageModelShim(TorchShim):
         """
         if self._model is None:
             return b""
+        checkpoint = self.checkpoint()
+        return save_module(
+            self.module,
+            dtype=_STORAGE_DTYPES[self.storage],
+            extra=checkpoint.extra,
+            extra_tensors=checkpoint.extra_tensors,
+        )
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the model as if it had been read from a weight file."""
         extra = {}
         if self.vocabulary is not None:
             extra["vocabulary"] = self.vocabulary.to_json()
-        return save_module(
-            self.module, dtype=_STORAGE_DTYPES[self.storage], extra=extra
+        return Checkpoint(
+            kind=self.kind,
+            settings=module_settings(self.module),
+            state=dict(self.module.state_dict()),
+            extra=extra,
+            extra_tensors={},
         )
 
     def from_bytes(self, bytes_data: bytes) -> "LanguageModelShim":
@@ -262,9 +276,8 @@ class LanguageModelShim(TorchShim):
             raise ValueError(
                 f"{source} holds a {checkpoint.kind}, but a {self.kind} is needed here."
             )
-        settings = self._with_runtime(checkpoint.settings)
-        check_settings(self.settings, settings, source=source)
-        module = build_module(self.kind, settings)
+        module = build_module(self.kind, self._with_runtime(checkpoint.settings))
+        check_settings(self.settings, module_settings(module), source=source)
         module.load_state_dict(checkpoint.state)
         vocabulary = checkpoint.extra.get("vocabulary")
         self.set_module(

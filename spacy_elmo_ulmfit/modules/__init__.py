@@ -7,6 +7,7 @@ from .classifier import ClassifierConfig, ULMFiTClassifier
 from .heads import SoftmaxHead, softmax_loss
 from .projected_lstm import ProjectedLSTM
 from .scalar_mix import ScalarMix
+from .token_encoder import TokenEncoder
 
 __all__ = [
     "AWDLSTM",
@@ -20,6 +21,7 @@ __all__ = [
     "ProjectedLSTM",
     "ScalarMix",
     "SoftmaxHead",
+    "TokenEncoder",
     "ULMFiTClassifier",
     "softmax_loss",
 ]

@@ -1,4 +1,4 @@
-"""Character CNN with highways: the context-independent token encoder of ELMo's biLM.
+"""Character CNN with highways, by which a biLM reads words it has never seen.
 
 Kim et al. 2016 (arXiv:1508.06615), with the sizes and activations of the published
 biLM (Peters et al. 2018, arXiv:1802.05365).
@@ -46,8 +46,8 @@ class CharacterEncoder(nn.Module):
     filters (Sequence[Tuple[int, int]]): `(width, number)` of each convolution.
     n_highway (int): Number of highway layers.
     activation (str): `"relu"` or `"tanh"`, applied after pooling over time.
-    output_dim (int): Width of a word vector. When it equals the sum of the
-        filters there is no projection, as in the published format.
+    n_characters (int): Number of characters, the masking one included.
+    padding_character (int): The character that fills a word up.
     """
 
     def __init__(
@@ -57,13 +57,15 @@ class CharacterEncoder(nn.Module):
         filters: Sequence[Tuple[int, int]],
         n_highway: int,
         activation: str,
-        output_dim: int,
+        n_characters: int = N_CHARACTERS,
+        padding_character: int = PADDING_CHARACTER,
     ) -> None:
         super().__init__()
-        n_filters = sum(number for _, number in filters)
+        self.output_dim = sum(number for _, number in filters)
+        self.padding_character = padding_character
         self.activation = {"relu": torch.relu, "tanh": torch.tanh}[activation]
         self.max_width = max(width for width, _ in filters)
-        self.embedding = nn.Embedding(N_CHARACTERS, char_dim, padding_idx=0)
+        self.embedding = nn.Embedding(n_characters, char_dim, padding_idx=0)
         nn.init.uniform_(self.embedding.weight, -1.0, 1.0)
         with torch.no_grad():
             self.embedding.weight[0].zero_()
@@ -72,29 +74,23 @@ class CharacterEncoder(nn.Module):
         for convolution in convolutions:
             nn.init.uniform_(convolution.weight, -0.05, 0.05)
             nn.init.zeros_(cast(Tensor, convolution.bias))
-        self.highways = nn.ModuleList(Highway(n_filters) for _ in range(n_highway))
-        self.projection = (
-            nn.Linear(n_filters, output_dim)
-            if n_filters != output_dim
-            else nn.Identity()
+        self.highways = nn.ModuleList(
+            Highway(self.output_dim) for _ in range(n_highway)
         )
-        if isinstance(self.projection, nn.Linear):
-            nn.init.normal_(self.projection.weight, std=n_filters**-0.5)
-            nn.init.zeros_(self.projection.bias)
 
     def forward(self, char_ids: Tensor) -> Tensor:
         """Encode words.
 
         char_ids (Tensor): Character ids of each word. *Shape:* `(n_words, max_chars)`
-        RETURNS (Tensor): Word vectors. *Shape:* `(n_words, output_dim)`
+        RETURNS (Tensor): *Shape:* `(n_words, output_dim)`, the sum of the filters
         """
         # Words of like length together, so that each chunk is cut to its longest.
-        order = torch.argsort((char_ids != PADDING_CHARACTER).sum(dim=1))
+        order = torch.argsort((char_ids != self.padding_character).sum(dim=1))
         chunks = [self._convolve(char_ids[rows]) for rows in order.split(_CHUNK_WORDS)]
         hidden = torch.cat(chunks)[torch.argsort(order)]
         for highway in self.highways:
             hidden = highway(hidden)
-        return self.projection(hidden)
+        return hidden
 
     def _convolve(self, char_ids: Tensor) -> Tensor:
         embedded = self.embedding(self._trim(char_ids)).transpose(1, 2)
@@ -109,6 +105,6 @@ class CharacterEncoder(nn.Module):
 
         Exact: all windows that lie wholly in the padding are equal, so one is enough.
         """
-        used = (char_ids != PADDING_CHARACTER).any(dim=0).nonzero()
+        used = (char_ids != self.padding_character).any(dim=0).nonzero()
         longest = int(used[-1]) + 1 if len(used) else 0
         return char_ids[:, : longest + self.max_width]

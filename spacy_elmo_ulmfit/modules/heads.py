@@ -3,7 +3,6 @@
 from typing import Any, Optional, Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Rows of logits held at a time: 512 rows of 33,000 words are 68 MB.
@@ -15,18 +14,17 @@ class SoftmaxHead(nn.Module):
 
     input_dim (int): Width of the hidden vectors.
     n_words (int): Size of the vocabulary.
-    bias (bool): Whether there is a bias.
+    tied (bool): Whether W is somebody else's, such as an embedding; the head then
+        holds the bias alone.
     """
 
-    def __init__(self, input_dim: int, n_words: int, *, bias: bool = True) -> None:
+    def __init__(self, input_dim: int, n_words: int, *, tied: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_words, input_dim))
-        nn.init.normal_(self.weight, std=input_dim**-0.5)
-        self.bias = nn.Parameter(torch.zeros(n_words)) if bias else None
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Return the logits, `(..., input_dim)` to `(..., n_words)`."""
-        return F.linear(hidden, self.weight, self.bias)
+        self.weight: Optional[nn.Parameter] = None
+        if not tied:
+            self.weight = nn.Parameter(torch.empty(n_words, input_dim))
+            nn.init.normal_(self.weight, std=input_dim**-0.5)
+        self.bias = nn.Parameter(torch.zeros(n_words))
 
 
 def softmax_loss(

@@ -1,7 +1,7 @@
 """Ragged batches without padding: sequences sorted by length and laid out time step by time step."""
 
 from dataclasses import dataclass
-from typing import List, Sequence
+from typing import List, Sequence, Tuple
 
 import numpy
 import torch
@@ -17,6 +17,8 @@ class PackedLayout:
     as in `torch.nn.utils.rnn.PackedSequence`, so no padding is ever multiplied.
 
     batch_sizes (List[int]): Number of sequences still running at each step.
+    order (Tensor): Which sequence each row of the packed batch is.
+        *Shape:* `(n_sequences,)`
     forward_index (Tensor): Flat position of each packed position, reading left
         to right. *Shape:* `(n_tokens,)`
     backward_index (Tensor): The same with every sequence read from its last
@@ -24,8 +26,14 @@ class PackedLayout:
     """
 
     batch_sizes: List[int]
+    order: Tensor
     forward_index: Tensor
     backward_index: Tensor
+
+    @property
+    def indices(self) -> Tuple[Tensor, Tensor]:
+        """The forward and the backward index."""
+        return self.forward_index, self.backward_index
 
     @classmethod
     def from_lengths(cls, lengths: Sequence[int]) -> "PackedLayout":
@@ -46,6 +54,7 @@ class PackedLayout:
         row = numpy.arange(len(step)) - first
         return cls(
             batch_sizes=batch_sizes.tolist(),
+            order=torch.from_numpy(order),
             forward_index=torch.from_numpy(starts[row] + step),
             backward_index=torch.from_numpy(starts[row] + sizes[row] - 1 - step),
         )
@@ -54,6 +63,7 @@ class PackedLayout:
         """Return the same layout with its index tensors on `device`."""
         return PackedLayout(
             self.batch_sizes,
+            self.order.to(device),
             self.forward_index.to(device),
             self.backward_index.to(device),
         )

@@ -37,12 +37,17 @@ class ProjectedLSTM(nn.Module):
 
     input_dim (int): Width of the input.
     cell_dim (int): Width C of the memory cell.
-    projection_dim (int): Width P of the output. When it equals `cell_dim` there
-        is no projection matrix and `proj_clip` does not apply, as published.
+    projection_dim (int): Width P of the output.
     cell_clip (Optional[float]): Bound of the cell, `None` for no clipping.
     proj_clip (Optional[float]): Bound of the projected output, `None` for none.
-    forget_bias (float): Initial value of the forget gate's bias.
+    forget_bias (float): Added to the forget gate's bias at run time. TensorFlow
+        adds 1 and stores the rest; here the whole bias starts at 1 in any case.
+    project (Optional[bool]): Whether there is a projection matrix W_hr; `None` for
+        only where the widths differ, as in bilm-tf. Without one `proj_clip` does
+        not apply, as published.
     """
+
+    forget_offset: Tensor
 
     def __init__(
         self,
@@ -52,7 +57,8 @@ class ProjectedLSTM(nn.Module):
         *,
         cell_clip: Optional[float] = 3.0,
         proj_clip: Optional[float] = 3.0,
-        forget_bias: float = 1.0,
+        forget_bias: float = 0.0,
+        project: Optional[bool] = None,
     ) -> None:
         super().__init__()
         self.cell_clip = cell_clip or None
@@ -61,18 +67,22 @@ class ProjectedLSTM(nn.Module):
         self.weight_hh = nn.Parameter(torch.empty(4 * cell_dim, projection_dim))
         self.bias = nn.Parameter(torch.zeros(4 * cell_dim))
         self.weight_hr: Optional[nn.Parameter] = None
-        if projection_dim != cell_dim:
+        if project or (project is None and projection_dim != cell_dim):
             self.weight_hr = nn.Parameter(torch.empty(projection_dim, cell_dim))
-        self.reset_parameters(forget_bias)
+        offset = torch.zeros(4, cell_dim)
+        offset[1] = forget_bias
+        self.register_buffer("forget_offset", offset.view(-1), persistent=False)
+        self.reset_parameters()
 
-    def reset_parameters(self, forget_bias: float) -> None:
+    def reset_parameters(self) -> None:
         """Draw Glorot-uniform weights, as TensorFlow's LSTMCell did for bilm-tf."""
         for weight in (self.weight_ih, self.weight_hh, self.weight_hr):
             if weight is not None:
                 nn.init.xavier_uniform_(weight)
         with torch.no_grad():
             self.bias.zero_()
-            self.bias.chunk(4)[1].fill_(forget_bias)
+            self.bias.chunk(4)[1].fill_(1.0)
+            self.bias.sub_(self.forget_offset)
 
     def forward(
         self, inputs: Tensor, batch_sizes: List[int], state: LSTMState
@@ -86,7 +96,8 @@ class ProjectedLSTM(nn.Module):
         RETURNS (Tuple[Tensor, LSTMState]): Packed outputs
             `(n_tokens, projection_dim)`, and each sequence's last state.
         """
-        args = (self.weight_ih, self.weight_hh, self.bias, self.weight_hr)
+        bias = self.bias + self.forget_offset
+        args = (self.weight_ih, self.weight_hh, bias, self.weight_hr)
         if torch.is_grad_enabled():
             outputs, hidden, cell = _Recurrence.apply(
                 inputs, *state, *args, batch_sizes, self.cell_clip, self.proj_clip

@@ -2,6 +2,7 @@
 
 from spacy.language import Language
 
+from ..layers.carried_state import CARRIED, CarriedState
 from ..layers.doc_layers import register_extension
 from ..layers.types import LanguageModelT
 from .language_model import LanguageModelTok2Vec
@@ -33,6 +34,10 @@ class ElmoTok2Vec(LanguageModelTok2Vec):
     """
 
     attribute = "elmo"
+
+    def reset_state(self) -> None:
+        """Forget the carried state: with `initial_state = "carry"`, begin anew."""
+        self.model.attrs[CARRIED] = CarriedState()
 
 
 register_extension(ElmoTok2Vec.attribute)

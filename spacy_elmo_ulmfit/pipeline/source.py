@@ -6,9 +6,10 @@ from typing import NamedTuple, Optional, Union
 import spacy
 from torch import nn
 
-from ..checkpoints.native import Checkpoint, module_settings
+from ..checkpoints.native import Checkpoint
+from ..layers.bilm_shim import BiLMShim
 from ..layers.shim import LanguageModelShim
-from ..text import Vocabulary
+from ..text import Indexer, Vocabulary
 
 _FACTORIES = {
     "bilm": "elmo_tok2vec",
@@ -20,25 +21,30 @@ class SourceModel(NamedTuple):
     """A language model found in a pipeline.
 
     name (str): Name of its component.
-    module (nn.Module): The torch module.
-    vocabulary (Optional[Vocabulary]): Its words.
+    shim (LanguageModelShim): The model and the words that belong to it.
     """
 
     name: str
-    module: nn.Module
-    vocabulary: Optional[Vocabulary]
+    shim: LanguageModelShim
+
+    @property
+    def module(self) -> nn.Module:
+        """The torch module."""
+        return self.shim.module
+
+    @property
+    def vocabulary(self) -> Optional[Vocabulary]:
+        """Its words."""
+        return self.shim.vocabulary
+
+    @property
+    def indexer(self) -> Optional[Indexer]:
+        """How a biLM reads words."""
+        return self.shim.indexer if isinstance(self.shim, BiLMShim) else None
 
     def checkpoint(self) -> Checkpoint:
         """Return the model as if it had been read from a weight file."""
-        extra = {}
-        if self.vocabulary is not None:
-            extra["vocabulary"] = self.vocabulary.to_json()
-        return Checkpoint(
-            kind=str(self.module.kind),
-            settings=module_settings(self.module),
-            state=dict(self.module.state_dict()),
-            extra=extra,
-        )
+        return self.shim.checkpoint()
 
 
 def load_language_model(path: Union[str, Path], kind: str) -> SourceModel:
@@ -88,7 +94,7 @@ def find_language_model(
             continue
         found.append(f"'{name}', a {shim.kind}")
         if kind in (None, shim.kind):
-            return SourceModel(name, shim.module, shim.vocabulary)
+            return SourceModel(name, shim)
     wanted = " or ".join(_FACTORIES.values()) if kind is None else _FACTORIES[str(kind)]
     raise ValueError(
         f"{source} holds no {kind or 'language model'} (component {wanted}); it has "

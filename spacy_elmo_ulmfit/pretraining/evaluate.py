@@ -1,13 +1,13 @@
 """Perplexity over a held-out text: full softmax, every token once, states carried."""
 
 import math
-from typing import Dict
+from typing import Dict, Optional
 
 import numpy
 import torch
 from torch import nn
 
-from ..text import Vocabulary
+from ..text import Indexer, Vocabulary
 from .objectives import NO_TARGET, Objective, create_objective
 from .stream import TokenStream
 
@@ -18,20 +18,25 @@ _WINDOW = 128
 
 
 def evaluate_language_model(
-    module: nn.Module, stream: TokenStream, vocabulary: Vocabulary
+    module: nn.Module,
+    stream: TokenStream,
+    vocabulary: Vocabulary,
+    *,
+    indexer: Optional[Indexer] = None,
 ) -> Dict[str, float]:
     """Compute the perplexity of a text.
 
     module (nn.Module): A biLM with its softmax, or an AWD-LSTM.
     stream (TokenStream): The text.
     vocabulary (Vocabulary): The words the module predicts.
+    indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
     RETURNS (Dict[str, float]): `perplexity` (of both directions together),
         `perplexity_forward` and, for a biLM, `perplexity_backward`;
         `unigram_perplexity`, that of the training text's word frequencies;
         `oov_rate`, the share of targets outside the vocabulary; `n_words`, the size of
         the vocabulary; `n_tokens`, the number of targets per direction.
     """
-    objective = create_objective(module, stream, vocabulary)
+    objective = create_objective(module, stream, vocabulary, indexer=indexer)
     tokens = numpy.asarray(stream.tokens)
     n_rows = max(1, min(_MAX_ROWS, len(tokens) // _MIN_ROW_LENGTH))
     was_training = module.training

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Tuple
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy
 import torch
@@ -16,7 +16,7 @@ from spacy.util import fix_random_seed
 from torch import nn
 
 from ..modules.bilm import BiLM, BiLMState
-from ..text import BEGIN_SENTENCE, END_SENTENCE, Vocabulary, words_to_chars
+from ..text import BEGIN_SENTENCE, ByteIndexer, Indexer, Vocabulary
 from .checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint
 from .config import LMConfig
 from .evaluate import evaluate_language_model
@@ -35,6 +35,7 @@ class LanguageModelTrainer:
     nlp (Language): The pipeline; its language model component has its weights.
     module (nn.Module): The language model in it.
     vocabulary (Vocabulary): The words it predicts.
+    indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
     train (TokenStream): Training text.
     dev (TokenStream): Held-out text.
     config (LMConfig): Settings.
@@ -47,12 +48,14 @@ class LanguageModelTrainer:
         module: nn.Module,
         vocabulary: Vocabulary,
         *,
+        indexer: Optional[Indexer] = None,
         train: TokenStream,
         dev: TokenStream,
         config: LMConfig,
         output: Path,
     ) -> None:
         self.nlp, self.module, self.vocabulary = nlp, module, vocabulary
+        self.indexer = indexer
         self.train_stream, self.dev_stream = train, dev
         self.config, self.output = config, output
         self.progress = Progress()
@@ -61,6 +64,7 @@ class LanguageModelTrainer:
             module,
             train,
             vocabulary,
+            indexer=indexer,
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
@@ -187,7 +191,9 @@ class LanguageModelTrainer:
 
     def _evaluate(self, log_step: Callable[..., None]) -> Dict[str, float]:
         config, progress = self.config, self.progress
-        metrics = evaluate_language_model(self.module, self.dev_stream, self.vocabulary)
+        metrics = evaluate_language_model(
+            self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
+        )
         if not math.isfinite(metrics["perplexity"]):
             raise ValueError(
                 f"The held-out perplexity is not a number after step {progress.step}: "
@@ -238,11 +244,10 @@ class LanguageModelTrainer:
     def _save_pipeline(self, name: str, metrics: Dict[str, float]) -> None:
         progress = self.progress
         if isinstance(self.module, BiLM):
-            words = neutral_sentence(self.dev_stream)
-            chars = words_to_chars(words, self.module.config.max_chars)
-            self.module.store_warm_state(
-                torch.from_numpy(chars).to(self.module.warm_hidden.device)
-            )
+            indexer = self.indexer or ByteIndexer(self.module.config.max_chars)
+            words = [indexer.begin, *neutral_sentence(self.dev_stream), indexer.end]
+            ids = torch.from_numpy(indexer.encode(words))
+            self.module.store_warm_state(ids.to(self.module.warm_hidden.device))
         self.nlp.meta[META_KEY] = {
             **self.nlp.meta.get(META_KEY, {}),
             self.config.component: {
@@ -299,7 +304,7 @@ def scale_dropouts(config: Any, factor: float) -> Any:
 
 
 def neutral_sentence(stream: TokenStream) -> List[str]:
-    """Return the first sentence of middling length, with its boundaries.
+    """Return the words of the first sentence of middling length.
 
     The state after it is what the biLM starts from in a pipeline.
     """
@@ -308,8 +313,7 @@ def neutral_sentence(stream: TokenStream) -> List[str]:
     edges = numpy.append(numpy.flatnonzero(text == boundary), len(text))
     middling = [i for i, n in enumerate(numpy.diff(edges)) if 10 <= n <= 30] or [0]
     start, end = edges[middling[0]], edges[middling[0] + 1]
-    words = [stream.types[i] for i in text[start + 1 : end]]
-    return [BEGIN_SENTENCE, *words, END_SENTENCE]
+    return [stream.types[i] for i in text[start + 1 : end]]
 
 
 def replace_directory(path: Path, write: Callable[[Path], Any]) -> None:

@@ -1,7 +1,7 @@
 """What the two kinds of language model are trained to do, on streams of text."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Protocol, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Tuple, cast
 
 import numpy
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..modules.awd_lstm import AWDLSTM, activation_regularization, detach_state
 from ..modules.bilm import BiLM, BiLMState
 from ..modules.heads import softmax_loss
-from ..text import BEGIN_SENTENCE, END_SENTENCE, Vocabulary, words_to_chars
+from ..text import BEGIN_SENTENCE, END_SENTENCE, ByteIndexer, Indexer, Vocabulary
 from ..text.token_rules import SPECIALS
 from ..text.token_rules import UNKNOWN as AWD_LSTM_UNKNOWN
 from ..text.vocabulary import BILM_SPECIALS
@@ -120,6 +120,7 @@ def create_objective(
     stream: TokenStream,
     vocabulary: Vocabulary,
     *,
+    indexer: Optional[Indexer] = None,
     dtype: torch.dtype = torch.float32,
     alpha: float = 0.0,
     beta: float = 0.0,
@@ -129,13 +130,15 @@ def create_objective(
     module (nn.Module): A biLM with its softmax, or an AWD-LSTM.
     stream (TokenStream): The text.
     vocabulary (Vocabulary): The words to predict.
+    indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
     dtype (torch.dtype): Precision of the large matrix products.
     alpha (float): Weight of AR, for the AWD-LSTM.
     beta (float): Weight of TAR, for the AWD-LSTM.
     RETURNS (Objective): The objective.
     """
     if isinstance(module, BiLM):
-        return BiLMObjective(module, stream.types, vocabulary, dtype)
+        indexer = indexer or ByteIndexer(module.config.max_chars)
+        return BiLMObjective(module, stream.types, vocabulary, indexer, dtype)
     if isinstance(module, AWDLSTM):
         return AWDLSTMObjective(module, stream.types, vocabulary, dtype, alpha, beta)
     raise TypeError(f"No language model objective for {type(module).__name__}.")
@@ -148,36 +151,37 @@ class BiLMObjective:
     from window to window.
     """
 
-    directions: Tuple[str, ...] = ("forward", "backward")
-
     def __init__(
         self,
         module: BiLM,
         types: List[str],
         vocabulary: Vocabulary,
+        indexer: Indexer,
         dtype: torch.dtype,
     ) -> None:
-        if module.head is None:
+        if module.softmax is None:
             raise ValueError(
                 "This biLM has no softmax, so it can neither be trained nor evaluated "
                 "as a language model."
             )
-        self.module, self.head, self.dtype = module, module.head, dtype
-        self.device = module.head.weight.device
+        self.module, self.dtype = module, dtype
+        self.directions = ("forward", "backward")[: module.n_directions]
+        self.device = module.warm_hidden.device
         # Computed once per word type, not once per occurrence.
-        self._chars = torch.from_numpy(
-            words_to_chars(types, module.config.max_chars).astype(numpy.int16)
-        )
+        boundaries = {BEGIN_SENTENCE: indexer.begin, END_SENTENCE: indexer.end}
+        ids = indexer.encode([boundaries.get(word, word) for word in types])
+        self._words = torch.from_numpy(ids.astype(numpy.int32))
         self._target_ids = numpy.asarray(vocabulary.ids(types))
         self._begin, self._end = types.index(BEGIN_SENTENCE), types.index(END_SENTENCE)
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
         """See `Objective.rows`."""
         inputs, targets = [], []
-        for text, read, predicted in (
+        both = (
             (tokens, self._begin, self._end),
             (tokens[::-1], self._end, self._begin),
-        ):
+        )
+        for text, read, predicted in both[: len(self.directions)]:
             # Streams begin with a boundary; the reversed one needs its own.
             if text[0] != self._begin:
                 text = numpy.concatenate([[self._begin], text])
@@ -207,11 +211,12 @@ class BiLMObjective:
     ) -> StepResult:
         """See `Objective.step`."""
         used, index = numpy.unique(inputs, return_inverse=True)
-        chars = self._chars[torch.from_numpy(used)].long().to(self.device)
+        words = self._words[torch.from_numpy(used)].long().to(self.device)
         word_index = torch.from_numpy(index.reshape(inputs.shape)).to(self.device)
-        outputs, state = self.module.stream(chars, word_index, state)
+        outputs, state = self.module.stream(words, word_index, state)
+        weight, bias = cast(Tuple[Tensor, Tensor], self.module.softmax)
         losses = [
-            _direction_loss(output, goal, self.head.weight, self.head.bias, self.dtype)
+            _direction_loss(output, goal, weight, bias, self.dtype)
             for output, goal in zip(outputs, targets)
         ]
         n_targets = int((targets[0] != NO_TARGET).sum())

@@ -5,13 +5,15 @@ from typing import Iterable, Iterator, NamedTuple, Union, cast
 
 from spacy import util
 from spacy.language import Language
+from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
+from ..layers.bilm_shim import BiLMShim
 from ..layers.shim import LanguageModelShim
 from ..pipeline.source import find_language_model, load_pipeline
-from ..text import Vocabulary
+from ..text import Vocabulary, WordIndexer
 from .checkpoint import CHECKPOINT_FILE, load_checkpoint
 from .config import LMConfig, resolve_corpus, resolve_lm_config
 from .loop import LanguageModelTrainer
@@ -83,23 +85,20 @@ def setup_finetuning(
     found = find_language_model(nlp, source=str(source))
     settings = settings.model_copy(update={"component": found.name})
     nlp.config["lm"]["component"] = found.name
-    if found.vocabulary is None:
-        raise ValueError(
-            f"The language model in {source} has no vocabulary and no softmax, so it "
-            "cannot be trained further."
-        )
     shim = _language_model_shim(nlp, found.name)
     reader = load_pipeline(source)
     reader.config["corpora"] = nlp.config["corpora"]
     reader.config["paths"] = nlp.config["paths"]
     streams = _load_streams(reader, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim.kind, streams.train, settings)
-    if settings.vocabulary == "extend":
+    if settings.vocabulary == "extend" and found.vocabulary is not None:
         vocabulary = found.vocabulary.extend(vocabulary)
     mapped = map_vocabulary(found.module, found.vocabulary, vocabulary)
     shim.set_module(mapped.module, vocabulary)
+    if isinstance(shim, BiLMShim) and shim.bilm.config.tie_softmax:
+        shim.set_indexer(WordIndexer(vocabulary.words, vocabulary.unknown))
     util.logger.info(
-        "Vocabulary of %d words: %d known, %d new (mean row)",
+        "Vocabulary of %d words: %d known to the model, %d new",
         len(vocabulary),
         mapped.n_known,
         mapped.n_new,
@@ -120,7 +119,9 @@ def read_stream(
     """
     kind = _language_model_shim(nlp, component).kind
     prepared = prepared_docs(nlp, component, _as_docs(docs))
-    return build_stream(prepared, kind, source=source)
+    model = cast(TrainablePipe, nlp.get_pipe(component)).model
+    sequences = model.attrs.get("sequences", "sents")
+    return build_stream(prepared, kind, source=source, sequences=sequences)
 
 
 def check_output(output: Path, *, resume: bool) -> None:
@@ -195,6 +196,7 @@ def _create_trainer(
         nlp,
         shim.module,
         cast(Vocabulary, shim.vocabulary),
+        indexer=shim.indexer if isinstance(shim, BiLMShim) else None,
         train=streams.train,
         dev=streams.dev,
         config=settings,

@@ -3,6 +3,7 @@
 import zlib
 from array import array
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Sequence
 
@@ -13,6 +14,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..text import BEGIN_SENTENCE, END_SENTENCE, lm_tokens, token_sequences
+from ..text.sequences import SequenceKind
 
 Tokens = NDArray[numpy.int32]
 
@@ -67,15 +69,19 @@ class TokenStream:
         )
 
 
-def bilm_words(doc: Doc) -> Iterator[str]:
+def bilm_words(doc: Doc, sequences: SequenceKind = "sents") -> Iterator[str]:
     """Yield what a biLM reads of a document: each sequence after one boundary.
 
     The boundary stands for `</S>` where it is predicted and for `<S>` where it is
     read (the other way round for the backward model), so that neither model is
     ever asked to predict that a sentence begins.
+
+    doc (Doc): The document.
+    sequences (str): What a sequence is; see `token_sequences`.
+    YIELDS (str): The words.
     """
     words = [token.text for token in doc]
-    for sequence in token_sequences(doc):
+    for sequence in token_sequences(doc, sequences):
         yield BEGIN_SENTENCE
         yield from (words[i] for i in sequence)
 
@@ -85,10 +91,6 @@ def awd_lstm_words(doc: Doc) -> Iterable[str]:
     return lm_tokens(doc).words
 
 
-WORDS: Dict[str, Callable[[Doc], Iterable[str]]] = {
-    "bilm": bilm_words,
-    "awd_lstm": awd_lstm_words,
-}
 # Words that are always known by these numbers, whether they occur or not.
 FIRST_TYPES = {"bilm": [BEGIN_SENTENCE, END_SENTENCE], "awd_lstm": []}
 
@@ -108,16 +110,25 @@ def prepared_docs(nlp: Language, component: str, docs: Iterable[Doc]) -> Iterato
     yield from docs
 
 
-def build_stream(docs: Iterable[Doc], kind: str, *, source: str) -> TokenStream:
+def build_stream(
+    docs: Iterable[Doc],
+    kind: str,
+    *,
+    source: str,
+    sequences: SequenceKind = "sents",
+) -> TokenStream:
     """Number the tokens of a corpus.
 
     docs (Iterable[Doc]): The documents.
     kind (str): `"bilm"` or `"awd_lstm"`: what reads them.
     source (str): Where they come from, for error messages.
+    sequences (str): What a biLM reads as one sequence.
     RETURNS (TokenStream): The stream.
     RAISES (ValueError): If the corpus has no words.
     """
-    words_of = WORDS[kind]
+    words_of: Callable[[Doc], Iterable[str]] = awd_lstm_words
+    if kind == "bilm":
+        words_of = partial(bilm_words, sequences=sequences)
     numbers = {word: i for i, word in enumerate(FIRST_TYPES[kind])}
     tokens, doc_starts, n_words = array("i"), array("q"), 0
     for doc in docs:

@@ -1,12 +1,13 @@
 """Give a trained language model another vocabulary."""
 
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
 
 from ..checkpoints import build_module
 from ..checkpoints.native import module_settings
+from ..modules.bilm import BiLM
 from ..text import Vocabulary
 
 # Parameters with a row per word.
@@ -14,6 +15,8 @@ _ROWS = {
     "bilm": ("head.weight", "head.bias"),
     "awd_lstm": ("embedding.weight", "decoder_bias"),
 }
+# The same in a biLM that reads the words it predicts; its first row is for masking.
+_INPUT_WORDS = "token_encoder.words.weight"
 
 
 class MappedModel(NamedTuple):
@@ -29,23 +32,39 @@ class MappedModel(NamedTuple):
     n_new: int
 
 
-def map_vocabulary(module: nn.Module, old: Vocabulary, new: Vocabulary) -> MappedModel:
+def map_vocabulary(
+    module: nn.Module, old: Optional[Vocabulary], new: Vocabulary
+) -> MappedModel:
     """Build the same model for other words.
 
     Words are matched by name: known ones keep their rows, new ones start from the
-    mean row and the mean bias (Howard & Ruder 2018, section 3.2).
+    mean row and the mean bias (Howard & Ruder 2018, section 3.2). A biLM without
+    softmax, as the published ones are, gets a new one, whose bias starts from the
+    words' frequencies.
 
-    module (nn.Module): A biLM with softmax or an AWD-LSTM; it is left as it is.
-    old (Vocabulary): Its words.
+    module (nn.Module): A biLM or an AWD-LSTM; it is left as it is.
+    old (Optional[Vocabulary]): Its words, `None` for a biLM without softmax.
     new (Vocabulary): The words to predict from now on.
     RETURNS (MappedModel): The new model, on the CPU.
     """
-    source = torch.tensor([old.id(w) if w in old else -1 for w in new.words])
+    settings: Dict[str, Any] = {**module_settings(module), "n_words": len(new)}
     state: Dict[str, Tensor] = dict(module.state_dict())
+    if old is None:
+        mapped = build_module(str(module.kind), settings)
+        fresh = mapped.state_dict()
+        log_probs = torch.from_numpy(new.unigram_log_probs())
+        state["head.weight"] = fresh["head.weight"]
+        state["head.bias"] = log_probs.to(fresh["head.bias"])
+        mapped.load_state_dict(state)
+        return MappedModel(mapped, 0, len(new))
+    source = torch.tensor([old.id(w) if w in old else -1 for w in new.words])
     for name in _ROWS[str(module.kind)]:
         if name in state:
             state[name] = _map_rows(state[name].cpu(), source)
-    settings: Dict[str, Any] = {**module_settings(module), "n_words": len(new)}
+    if isinstance(module, BiLM) and module.config.tie_softmax:
+        settings["n_input_words"] = len(new)
+        rows = state[_INPUT_WORDS].cpu()
+        state[_INPUT_WORDS] = torch.cat([rows[:1], _map_rows(rows[1:], source)])
     mapped = build_module(str(module.kind), settings)
     mapped.load_state_dict(state)
     n_known = int((source >= 0).sum())

@@ -1,19 +1,22 @@
 """Which tokens of a `Doc` a biLM reads as one sequence."""
 
-from typing import List
+from typing import List, Literal
 
 from spacy.tokens import Doc
 
+SequenceKind = Literal["sents", "doc"]
 
-def token_sequences(doc: Doc) -> List[List[int]]:
+
+def token_sequences(doc: Doc, by: SequenceKind = "sents") -> List[List[int]]:
     """Split a document into the sequences a biLM reads.
 
     doc (Doc): The document.
-    RETURNS (List[List[int]]): Token indices of each sequence: the sentences when
-        they are set, otherwise the whole document. White space tokens are left
-        out (no published model saw any), and so are sequences without words.
+    by (str): `"sents"`, the sentences where they are set, otherwise the whole
+        document; or `"doc"`, always the whole document.
+    RETURNS (List[List[int]]): Token indices of each sequence. White space tokens are
+        left out (no published model saw any), and so are sequences without words.
     """
-    if len(doc) and doc.has_annotation("SENT_START"):
+    if by == "sents" and len(doc) and doc.has_annotation("SENT_START"):
         spans = [range(sent.start, sent.end) for sent in doc.sents]
     else:
         spans = [range(len(doc))]

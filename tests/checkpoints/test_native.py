@@ -78,7 +78,7 @@ def test_what_is_no_safetensors_file_is_named(data):
     [
         None,
         {"format": "pt"},
-        {"format_version": "2"},
+        {"format_version": "3"},
         {"format_version": "1.0"},
         {"format_version": "v2"},
     ],

@@ -37,7 +37,7 @@ def lstm(layer, inputs, hidden, cell):
 
 def reference(model, sentence, warm=False):
     """All layers of one sentence, one direction after the other."""
-    tokens = model.char_encoder(char_ids(sentence))
+    tokens = model.token_encoder(char_ids(sentence))
     halves = []
     for direction, layers in enumerate([model.forward_layers, model.backward_layers]):
         inputs = tokens.flip(0) if direction else tokens
@@ -74,7 +74,7 @@ def test_layers_are_those_of_a_plain_loop_over_each_sentence(warm, residual, wit
 def test_first_layer_is_the_token_layer_twice():
     model = warmed()
     layers = encode(model, SENTENCES[:1])[0]
-    tokens = model.char_encoder(char_ids(SENTENCES[0]))
+    tokens = model.token_encoder(char_ids(SENTENCES[0]))
     torch.testing.assert_close(layers[0], torch.cat([tokens, tokens], dim=1))
 
 

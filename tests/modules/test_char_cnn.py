@@ -9,14 +9,13 @@ from ..util import char_ids
 WORDS = ["a", "of", "Zürich", "<S>", "internationally", "x" * 30, "of"]
 
 
-def build(output_dim=5, activation="relu", n_highway=2):
+def build(activation="relu", n_highway=2):
     torch.manual_seed(0)
     encoder = CharacterEncoder(
         char_dim=4,
         filters=[(1, 4), (3, 5), (5, 6)],
         n_highway=n_highway,
         activation=activation,
-        output_dim=output_dim,
     )
     with torch.no_grad():
         for parameter in encoder.parameters():
@@ -41,23 +40,16 @@ def reference(encoder, row):
         gate = torch.sigmoid(highway.gate.weight @ hidden + highway.gate.bias)
         new = highway.transform.weight @ hidden + highway.transform.bias
         hidden = gate * new.clamp(min=0) + (1 - gate) * hidden
-    if isinstance(encoder.projection, torch.nn.Linear):
-        hidden = encoder.projection.weight @ hidden + encoder.projection.bias
     return hidden
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("output_dim", [5, 15])
 @pytest.mark.parametrize("n_highway", [0, 2])
-def test_vectors_are_those_of_the_formulas(activation, output_dim, n_highway):
-    encoder = build(output_dim, activation, n_highway)
+def test_vectors_are_those_of_the_formulas(activation, n_highway):
+    encoder = build(activation, n_highway)
     ids = char_ids(WORDS, 30)
     expected = torch.stack([reference(encoder, row) for row in ids])
     torch.testing.assert_close(encoder(ids), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_there_is_no_projection_when_the_filters_have_the_width():
-    assert not list(build(output_dim=15).projection.parameters())
 
 
 def test_a_word_does_not_depend_on_the_words_beside_it():

@@ -160,7 +160,7 @@ def test_a_model_that_is_not_frozen_learns(pipeline):
     before = parameters(pipe.language_model)
     losses = train(nlp, 15, Adam(0.01))
     moved = changed(pipe.language_model, before)
-    assert any(name.startswith("char_encoder") for name in moved)
+    assert any(name.startswith("token_encoder") for name in moved)
     assert any(name.startswith("backward_layers") for name in moved)
     assert losses[-1]["tagger"] < losses[0]["tagger"]
 

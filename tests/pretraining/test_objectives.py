@@ -112,7 +112,7 @@ def reference_losses(setting, rows, kind):
             )
             width = module.config.projection_dim
             top = layers[-1].view(*index.shape, 2, width)[:, :, direction]
-            logits = module.head(top.flip(1) if direction else top)
+            logits = module.logits(top.flip(1) if direction else top)
         losses.append(
             F.cross_entropy(
                 logits.flatten(0, 1),
