@@ -460,8 +460,9 @@ CHARACTERS = Dictionary(
         *("é", "я", "日", "🙂", " "),
     ]
 )
+# The last word is what is left of longer ones when they are cut to 50 characters.
 WORDS = Dictionary(
-    ["<oov>", "<bos>", "<eos>", "<pad>", "the", "Rome", "日本", "\u3000"]
+    ["<oov>", "<bos>", "<eos>", "<pad>", "the", "Rome", "日本", "\u3000", "x" * 48]
 )
 
 
