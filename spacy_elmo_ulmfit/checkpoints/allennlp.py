@@ -43,13 +43,14 @@ def find_weights(files: SourceFiles) -> Optional[str]:
 
 
 def read_allennlp(
-    files: SourceFiles, weights_name: str, options: Optional[ELMoOptions]
+    files: SourceFiles, weights_name: str, options_name: Optional[str]
 ) -> Tuple[Checkpoint, List[str]]:
     """Read the biLM of an AllenNLP model.
 
     files (SourceFiles): The archive, the folder it was unpacked to, or the weights.
     weights_name (str): Which of them holds the weights.
-    options (Optional[ELMoOptions]): The biLM's options, where the archive has none.
+    options_name (Optional[str]): Which is the biLM's options file, where the archive
+        does not say.
     RETURNS (Tuple[Checkpoint, List[str]]): The biLM, and what the user should know.
     RAISES (ValueError): If there is no biLM in it, or its options are missing.
     """
@@ -62,8 +63,10 @@ def read_allennlp(
             f"{name} holds no ELMo: no weights whose name ends in {_CHARACTERS}. It "
             "must be the weights of an AllenNLP model with an ELMo token embedder."
         )
-    options = options or _find_options(files, name)
-    translated, config = _translate(state, prefixes[0], options, name)
+    options_name = options_name or _find_options(files, name)
+    described_by = full_name(files, options_name)
+    options = read_options(read_bytes(files, options_name), described_by)
+    translated, config = _translate(state, prefixes[0], options, name, described_by)
     notes = _mix_notes(learnt_mixes(state))
     if len(prefixes) > 1:
         notes.append(f"{name} has {len(prefixes)} biLMs; {prefixes[0]} was taken.")
@@ -91,12 +94,12 @@ def learnt_mixes(state: State) -> Dict[str, LearntMix]:
     return mixes
 
 
-def _find_options(files: SourceFiles, name: str) -> ELMoOptions:
+def _find_options(files: SourceFiles, name: str) -> str:
     """Find the options beside the weights, or where the model's config says."""
     candidates = ["options.json", "*options.json", "*options_file*"]
     config_name = find_name(files, _CONFIG)
     if config_name is not None:
-        for path in _options_paths(json.loads(read_bytes(files, config_name))):
+        for path in _options_paths(_read_config(files, config_name)):
             candidates.insert(0, path.replace("\\", "/").split("/")[-1])
     found = find_name(files, *candidates)
     if found is None:
@@ -105,7 +108,14 @@ def _find_options(files: SourceFiles, name: str) -> ELMoOptions:
             "there is no options file with it. Give the one it was trained with by "
             "--options."
         )
-    return read_options(read_bytes(files, found), full_name(files, found))
+    return found
+
+
+def _read_config(files: SourceFiles, name: str) -> Any:
+    try:
+        return json.loads(read_bytes(files, name))
+    except ValueError as error:
+        raise ValueError(f"{full_name(files, name)} is not JSON ({error}).") from error
 
 
 def _options_paths(config: Any) -> List[str]:
@@ -122,14 +132,14 @@ def _options_paths(config: Any) -> List[str]:
 
 
 def _translate(
-    state: State, prefix: str, options: ELMoOptions, name: str
+    state: State, prefix: str, options: ELMoOptions, name: str, described_by: str
 ) -> Tuple[State, BiLMConfig]:
     tokens = f"{prefix}_token_embedder."
     config = BiLMConfig(**options.config(), project_tokens=True, project_cells=True)
     if not config.residual:
         raise ValueError(
-            f"The options of {name} have use_skip_connections = false, which no AllenNLP "
-            "model has. They belong to another model."
+            f"{described_by} has use_skip_connections = false, which no AllenNLP model "
+            "has. It belongs to another model."
         )
     result, n_layers = lstms(state, f"{prefix}_elmo_lstm.", name)
     sizes = filter_sizes(state, f"{tokens}char_conv_{{}}.weight")
@@ -141,8 +151,8 @@ def _translate(
     ):
         if found != said:
             raise ValueError(
-                f"The options of {name} have {field} = {said}, but the weights have "
-                f"{found}. They belong to another model."
+                f"{described_by} has {field} = {said}, but {name} has {found}. It "
+                "belongs to another model."
             )
     result.update(highways(state, f"{tokens}_", name))
     result.update(_characters(state, tokens, len(sizes), name))

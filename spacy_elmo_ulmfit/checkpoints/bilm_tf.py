@@ -16,6 +16,7 @@ from .hdf5 import dataset_names, import_h5py, open_hdf5, read_dataset
 from .native import Checkpoint
 from .options import (
     UNKNOWN,
+    WordList,
     read_options,
     vocabulary_settings,
     write_options,
@@ -50,30 +51,32 @@ class _Entry(NamedTuple):
 
 
 def read_bilm_tf(
-    files: SourceFiles, options_name: str, weights_name: str, words: Optional[List[str]]
+    files: SourceFiles,
+    options_name: str,
+    weights_name: str,
+    vocabulary: Optional[WordList],
 ) -> Tuple[Checkpoint, List[str]]:
     """Read a biLM.
 
     files (SourceFiles): The files.
     options_name (str): Which of them is `options.json`.
     weights_name (str): Which is the HDF5 file.
-    words (Optional[List[str]]): The vocabulary, which models that read words need.
+    vocabulary (Optional[WordList]): The vocabulary, which models that read words need.
     RETURNS (Tuple[Checkpoint, List[str]]): The biLM, and what the user should know.
     RAISES (ValueError): If the files are damaged, or contradict each other.
     """
     options = read_options(
         read_bytes(files, options_name), full_name(files, options_name)
     )
-    name = full_name(files, weights_name)
+    name, described_by = (full_name(files, n) for n in (weights_name, options_name))
     with files.open(weights_name) as handle:
         warning = checksum_warning(handle, name)
         with open_hdf5(handle, name) as file:
-            config = _config(options.config(), file, words, name)
-            state = _read_state(file, config, name)
-            extra = _extra(file, config, words, name)
-    checkpoint = Checkpoint(
-        BiLM.kind, {**vars(config), "filters": list(config.filters)}, state, extra, {}
-    )
+            config = _config(options.config(), file, vocabulary, name, described_by)
+            state = _read_state(file, config, name, described_by)
+    words = None if vocabulary is None else vocabulary.words
+    settings = {**vars(config), "filters": list(config.filters)}
+    checkpoint = Checkpoint(BiLM.kind, settings, state, _extra(config, words), {})
     return checkpoint, [] if warning is None else [warning]
 
 
@@ -120,7 +123,11 @@ def find_weights(files: SourceFiles) -> Optional[str]:
 
 
 def _config(
-    settings: Dict[str, Any], file: Any, words: Optional[List[str]], name: str
+    settings: Dict[str, Any],
+    file: Any,
+    vocabulary: Optional[WordList],
+    name: str,
+    described_by: str,
 ) -> BiLMConfig:
     """Complete the options by what only the arrays say."""
     reads_words = not settings["filters"]
@@ -129,19 +136,19 @@ def _config(
     if reads_words:
         if "char_embed" in file:
             raise ValueError(
-                f"{name} reads characters (it has the dataset char_embed), but its "
-                "options have no char_cnn. Does the options file belong to it?"
+                f"{name} reads characters (it has the dataset char_embed), but "
+                f"{described_by} has no char_cnn. Do the two files belong together?"
             )
         settings = {
             **settings,
-            "n_input_words": _n_words(file, words, name),
+            "n_input_words": _n_words(file, vocabulary, name),
             "word_dim": settings["projection_dim"],
         }
     n_filters = sum(number for _, number in settings["filters"])
     projects = n_filters != settings["projection_dim"] or "CNN_proj" in file
     narrows = settings["cell_dim"] != settings["projection_dim"]
-    if _SOFTMAX[0] in file and words is not None:
-        settings = {**settings, "n_words": len(words)}
+    if _SOFTMAX[0] in file and vocabulary is not None:
+        settings = {**settings, "n_words": len(vocabulary.words)}
     return BiLMConfig(
         **settings,
         project_tokens=not reads_words and projects,
@@ -151,23 +158,24 @@ def _config(
     )
 
 
-def _n_words(file: Any, words: Optional[List[str]], name: str) -> int:
-    if words is None:
+def _n_words(file: Any, vocabulary: Optional[WordList], name: str) -> int:
+    if vocabulary is None:
         raise ValueError(
             f"{name} reads whole words, so it needs the vocabulary it was trained with. "
             f"Give it by --vocab, or put {VOCABULARY_FILE} beside the weights."
         )
+    words = vocabulary.words
     missing = [word for word in ("<S>", "</S>", UNKNOWN) if word not in words]
     if missing:
         raise ValueError(
-            f"The vocabulary of {name} lacks {', '.join(missing)}. It must be the file "
-            "that the model was trained with."
+            f"{vocabulary.name} lacks {', '.join(missing)}. It must be the vocabulary "
+            f"that {name} was trained with."
         )
     rows = file["embedding"].shape[0] if "embedding" in file else len(words)
     if rows != len(words):
         raise ValueError(
-            f"{name} has vectors of {rows} words, but its vocabulary has {len(words)}. "
-            "It must be the file that the model was trained with."
+            f"{name} has vectors of {rows} words, but {vocabulary.name} has "
+            f"{len(words)}. It must be the vocabulary that the model was trained with."
         )
     return len(words)
 
@@ -177,19 +185,23 @@ def _cell_path(file: Any, n_layers: int) -> str:
     return _ONLY_CELL if n_layers == 1 and only in file else _CELL
 
 
-def _read_state(file: Any, config: BiLMConfig, name: str) -> Dict[str, Tensor]:
+def _read_state(
+    file: Any, config: BiLMConfig, name: str, described_by: str
+) -> Dict[str, Tensor]:
     entries = _entries(config, _cell_path(file, config.n_layers))
     state = {}
     for entry in entries:
-        array = read_dataset(file, entry.dataset, entry.shape, name)
+        array = read_dataset(
+            file, entry.dataset, entry.shape, name, described_by=described_by
+        )
         tensors = entry.to_ours(array)
         state.update({n: t.contiguous() for n, t in zip(entry.names, tensors)})
     known = {entry.dataset for entry in entries} | set(_SOFTMAX)
     unknown = sorted(set(dataset_names(file)) - known)
     if unknown:
         raise ValueError(
-            f"{name} has the dataset {unknown[0]}, which its options leave no place "
-            "for (n_layers, n_highway or filters). Does the options file belong to it?"
+            f"{name} has the dataset {unknown[0]}, for which {described_by} leaves no "
+            "place (n_layers, n_highway or filters). Do the two files belong together?"
         )
     shape = (2 if config.bidirectional else 1, config.n_layers, 1)
     state["warm_hidden"] = torch.zeros(*shape, config.projection_dim)
@@ -197,9 +209,7 @@ def _read_state(file: Any, config: BiLMConfig, name: str) -> Dict[str, Tensor]:
     return state
 
 
-def _extra(
-    file: Any, config: BiLMConfig, words: Optional[List[str]], name: str
-) -> Dict[str, Any]:
+def _extra(config: BiLMConfig, words: Optional[List[str]]) -> Dict[str, Any]:
     extra: Dict[str, Any] = {
         "indexer": {"kind": "bytes", "max_chars": config.max_chars}
     }

@@ -17,7 +17,7 @@ from .files import (
 )
 from .hdf5 import open_hdf5, read_dataset
 from .native import Checkpoint, build_module
-from .options import read_options, read_vocabulary
+from .options import WordList, read_vocabulary
 
 _ACCEPTED = (
     "options.json with an HDF5 file (bilm-tf, AllenNLP, NLPL), an AllenNLP archive "
@@ -105,11 +105,7 @@ def _read_known(
             files, options_name, weights_name, words
         )
         return ImportedELMo("bilm-tf", checkpoint, notes)
-    options = None
-    if options_name is not None:
-        data = read_bytes(files, options_name)
-        options = read_options(data, full_name(files, options_name))
-    checkpoint, notes = allennlp.read_allennlp(files, weights_name, options)
+    checkpoint, notes = allennlp.read_allennlp(files, weights_name, options_name)
     return ImportedELMo("allennlp", checkpoint, notes)
 
 
@@ -120,16 +116,23 @@ def _nothing_found(files: SourceFiles) -> str:
             "HDF5 by bilm-tf's bin/dump_weights.py, and give that file by --weights."
         )
     if find_name(files, "*options*.json") is not None:
-        return f"{files.path} comes without its HDF5 file. Give it by --weights."
-    return f"{files.path} holds no ELMo model that can be read: it must be {_ACCEPTED}."
+        return (
+            f"{files.path} has options ({', '.join(files.names[:3])}), but not the HDF5 "
+            "file that belongs to them. Give it by --weights."
+        )
+    return (
+        f"{files.path} ({', '.join(files.names[:3]) or 'empty'}) holds no ELMo model that "
+        f"can be read: it must be {_ACCEPTED}."
+    )
 
 
-def _read_words(files: SourceFiles, vocab: Optional[Path]) -> Optional[List[str]]:
+def _read_words(files: SourceFiles, vocab: Optional[Path]) -> Optional[WordList]:
     name = None if vocab is None else absolute_name(vocab)
     name = name or find_name(files, bilm_tf.VOCABULARY_FILE, "vocab*.txt")
     if name is None:
         return None
-    return read_vocabulary(read_bytes(files, name), full_name(files, name))
+    shown = full_name(files, name)
+    return WordList(read_vocabulary(read_bytes(files, name), shown), shown)
 
 
 def _publish_words(
@@ -146,7 +149,9 @@ def _publish_words(
     source = open_source(token_embeddings)
     with source.open(token_embeddings.name) as handle:
         with open_hdf5(handle, str(token_embeddings)) as file:
-            vectors = read_dataset(file, "embedding", shape, str(token_embeddings))
+            vectors = read_dataset(
+                file, "embedding", shape, str(token_embeddings), described_by=str(vocab)
+            )
     rows = {word: row for row, word in enumerate(words)}
     checkpoint.extra["published_words"] = list(rows)
     checkpoint.extra_tensors["published_vectors"] = vectors[list(rows.values())]

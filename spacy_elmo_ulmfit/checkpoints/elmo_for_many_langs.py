@@ -25,6 +25,7 @@ from .torch_elmo import (
 TOKENS_FILE, ENCODER_FILE = "token_embedder.pkl", "encoder.pkl"
 _CONFIG_FILE, _CHARACTERS_FILE, _WORDS_FILE = "config.json", "char.dic", "word.dic"
 _PAD = "<pad>"
+_SYMBOLS = ("<bos>", "<eos>", "<bow>", "<eow>", "<oov>", _PAD)
 
 
 class _Settings(BaseModel):
@@ -35,16 +36,22 @@ class _TokenEmbedder(_Settings):
     name: str = Field("cnn", pattern="^cnn$")
     activation: str = Field("relu", pattern="^(relu|tanh)$")
     max_characters_per_token: int = Field(50, ge=3)
+    char_dim: Optional[int] = None
+    word_dim: Optional[int] = None
+    n_highway: Optional[int] = None
 
 
 class _Encoder(_Settings):
     name: str = Field("elmo", pattern="^elmo$")
     cell_clip: Optional[float] = 3.0
     proj_clip: Optional[float] = 3.0
+    projection_dim: Optional[int] = None
+    dim: Optional[int] = None
+    n_layers: Optional[int] = None
 
 
 class _Config(_Settings):
-    """What the arrays do not say; the defaults are those of all published models."""
+    """The network; the defaults are what the arrays do not say of the published ones."""
 
     token_embedder: _TokenEmbedder = Field(default_factory=dict, validate_default=True)
     encoder: _Encoder = Field(default_factory=dict, validate_default=True)
@@ -66,6 +73,12 @@ def read_many_langs(files: SourceFiles) -> Tuple[Checkpoint, List[str]]:
     tokens, tokens_name = _read_state(files, TOKENS_FILE)
     encoder, encoder_name = _read_state(files, ENCODER_FILE)
     characters = _read_dictionary(files, _CHARACTERS_FILE)
+    missing = [symbol for symbol in _SYMBOLS if symbol not in characters]
+    if missing:
+        raise ValueError(
+            f"{files.path}/{_CHARACTERS_FILE} lacks {', '.join(missing)}. It must be the "
+            "file that the model was trained with."
+        )
     words = None
     if "word_emb_layer.embedding.weight" in tokens:
         words = _read_dictionary(files, _WORDS_FILE)
@@ -73,6 +86,7 @@ def read_many_langs(files: SourceFiles) -> Tuple[Checkpoint, List[str]]:
     state, n_layers = lstms(encoder, "", encoder_name)
     state.update(_token_state(tokens, tokens_name))
     config = _config(settings, tokens, state, n_layers, characters)
+    _check_config(settings, config, files)
     state.update(warm_state(n_layers, config.projection_dim, config.cell_dim))
     expected = build_bilm(vars(config)).state_dict()
     check_shapes(state, dict(expected), str(files.path))
@@ -90,6 +104,25 @@ def read_many_langs(files: SourceFiles) -> Tuple[Checkpoint, List[str]]:
         {},
     )
     return checkpoint, notes
+
+
+def _check_config(settings: _Config, found: BiLMConfig, files: SourceFiles) -> None:
+    embedder, encoder = settings.token_embedder, settings.encoder
+    for field, said, has in (
+        ("token_embedder.char_dim", embedder.char_dim, found.char_dim),
+        ("token_embedder.word_dim", embedder.word_dim, found.word_dim),
+        ("token_embedder.n_highway", embedder.n_highway, found.n_highway),
+        ("encoder.projection_dim", encoder.projection_dim, found.projection_dim),
+        ("encoder.dim", encoder.dim, found.cell_dim),
+        ("encoder.n_layers", encoder.n_layers, found.n_layers),
+    ):
+        if said not in (None, has):
+            raise ValueError(
+                f"{files.path}: the config of the network "
+                f"({', '.join(n for n in files.names if n.endswith('.json'))}) has "
+                f"{field} = {said}, but the weights have {has}. It belongs to another "
+                "model."
+            )
 
 
 def _read_config(files: SourceFiles) -> Tuple[_Config, List[str]]:
@@ -116,8 +149,9 @@ def _read_config(files: SourceFiles) -> Tuple[_Config, List[str]]:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise ValueError(
-            f"{full_name(files, found)}: {field}: {first['msg']}. Only the networks of "
-            "the published models (cnn and elmo) can be read."
+            f"{full_name(files, found)}: {field}: {first['msg']}, not "
+            f"{first.get('input')!r}. Only the networks of the published models (cnn and "
+            "elmo) can be read."
         ) from error
 
 
@@ -149,7 +183,12 @@ def _read_dictionary(files: SourceFiles, name: str) -> Dict[str, int]:
             f"{files.path} lacks {name}, which says which row belongs to which token."
         )
     entries = {}
-    text = read_bytes(files, found).decode("utf-8")
+    try:
+        text = read_bytes(files, found).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{full_name(files, found)} is not UTF-8 text ({error})."
+        ) from error
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

@@ -88,11 +88,11 @@ class TarFiles:
                 members = archive.getmembers()
         except (tarfile.TarError, OSError, EOFError) as error:
             raise ValueError(_damaged(str(path), error)) from error
-        links = [member.name for member in members if member.issym() or member.islnk()]
-        if links:
+        others = [m.name for m in members if not (m.isfile() or m.isdir())]
+        if others:
             raise ValueError(
-                f"{path} has a link in it ({links[0]}), which is not followed. Pack the "
-                "files themselves, or unpack the archive and give the folder."
+                f"{path} has a link or a device in it ({others[0]}), which is not read. "
+                "Pack the files themselves, or unpack the archive and give the folder."
             )
         self.names = [member.name for member in members if member.isfile()]
         _check_names(path, self.names)
@@ -273,4 +273,5 @@ def _check_names(path: Path, names: List[str]) -> None:
 
 
 def _damaged(name: str, error: object) -> str:
-    return f"{name} is damaged ({error}). Was it copied completely?"
+    reason = str(error).split("\n")[0].rstrip(":")
+    return f"{name} is damaged ({reason}). Was it copied completely?"

@@ -54,26 +54,35 @@ def dataset_names(file: Any) -> List[str]:
     return names
 
 
-def read_dataset(file: Any, dataset: str, shape: Tuple[int, ...], name: str) -> Tensor:
+def read_dataset(
+    file: Any, dataset: str, shape: Tuple[int, ...], name: str, *, described_by: str
+) -> Tensor:
     """Read a dataset of a known shape.
 
     file (h5py.File): The file.
     dataset (str): Path of the dataset.
     shape (Tuple[int, ...]): Its shape; -1 for any size.
     name (str): Name of the file, for error messages.
+    described_by (str): Name of the file that the shape follows from.
     RETURNS (Tensor): The array, float32.
     RAISES (ValueError): If it is not there, or has another shape.
     """
-    if dataset not in file:
+    if not isinstance(file.get(dataset), import_h5py().Dataset):
         raise ValueError(
-            f"{name} lacks the dataset {dataset}. Does the options file belong to it?"
+            f"{name} lacks the dataset {dataset}, which {described_by} asks for. Do the "
+            "two files belong together?"
         )
     found = tuple(file[dataset].shape)
     if len(found) != len(shape) or any(
         size not in (-1, other) for size, other in zip(shape, found)
     ):
         raise ValueError(
-            f"{name}: the dataset {dataset} has the shape {found}, but the options "
-            f"mean {shape}. Does the options file belong to it?"
+            f"{name}: the dataset {dataset} has the shape {found}, but {described_by} "
+            f"means {shape}. Do the two files belong together?"
+        )
+    if file[dataset].dtype.kind not in "fiu":
+        raise ValueError(
+            f"{name}: the dataset {dataset} holds no numbers, but "
+            f"{file[dataset].dtype}. Get the file from where it was published."
         )
     return torch.from_numpy(numpy.asarray(file[dataset][...], dtype=numpy.float32))

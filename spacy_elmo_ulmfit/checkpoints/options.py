@@ -1,7 +1,7 @@
 """The `options.json` of bilm-tf and AllenNLP, and vocabulary files."""
 
 import json
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
@@ -25,7 +25,7 @@ class _CharCNN(_Options):
     n_highway: int = Field(0, ge=0)
     embedding: _Embedding
     n_characters: int = 262
-    max_characters_per_token: int = Field(50, ge=3)
+    max_characters_per_token: int = Field(ge=3)
 
 
 class _LSTM(_Options):
@@ -97,6 +97,12 @@ def read_options(data: bytes, name: str) -> ELMoOptions:
             "options file that was published with the weights."
         ) from error
     cnn = options.char_cnn
+    widest = 0 if cnn is None else max(width for width, _ in cnn.filters)
+    if cnn is not None and widest > cnn.max_characters_per_token:
+        raise ValueError(
+            f"{name} has a filter of width {widest}, wider than a word of "
+            f"char_cnn.max_characters_per_token = {cnn.max_characters_per_token}."
+        )
     if cnn is not None and cnn.n_characters not in (261, 262):
         raise ValueError(
             f"{name} has char_cnn.n_characters = {cnn.n_characters}, but biLMs of this "
@@ -128,6 +134,17 @@ def write_options(config: BiLMConfig) -> Dict[str, Any]:
             "n_highway": config.n_highway,
         }
     return options
+
+
+class WordList(NamedTuple):
+    """The words of a vocabulary file.
+
+    words (List[str]): The words; a word's position is its id.
+    name (str): Name of the file, for error messages.
+    """
+
+    words: List[str]
+    name: str
 
 
 def read_vocabulary(data: bytes, name: str) -> List[str]:

@@ -7,6 +7,14 @@ from torch import Tensor
 
 State = Dict[str, Tensor]
 
+# Our names of an LSTM's weights, and theirs.
+_LSTM_PARTS = {
+    "weight_ih": "input_linearity.weight",
+    "weight_hh": "state_linearity.weight",
+    "bias": "state_linearity.bias",
+    "weight_hr": "state_projection.weight",
+}
+
 
 def get_tensor(state: State, key: str, name: str) -> Tensor:
     """Return a tensor, or say which file lacks it."""
@@ -48,12 +56,6 @@ def lstms(state: State, prefix: str, name: str) -> Tuple[State, int]:
     name (str): The file, for error messages.
     RETURNS (Tuple[Dict[str, Tensor], int]): Ours, and the number of layers.
     """
-    parts = {
-        "weight_ih": "input_linearity.weight",
-        "weight_hh": "state_linearity.weight",
-        "bias": "state_linearity.bias",
-        "weight_hr": "state_projection.weight",
-    }
     n_layers = count(state, f"{prefix}forward_layer_{{}}.input_linearity.weight")
     if not n_layers:
         raise ValueError(
@@ -63,7 +65,7 @@ def lstms(state: State, prefix: str, name: str) -> Tuple[State, int]:
     result = {}
     for direction in ("forward", "backward"):
         for layer in range(n_layers):
-            for ours, theirs in parts.items():
+            for ours, theirs in _LSTM_PARTS.items():
                 key = f"{prefix}{direction}_layer_{layer}.{theirs}"
                 result[f"{direction}_layers.{layer}.{ours}"] = get_tensor(
                     state, key, name
@@ -105,7 +107,15 @@ def check_shapes(state: State, expected: State, name: str) -> None:
         found = get_tensor(state, key, name)
         if found.shape != expected[key].shape:
             raise ValueError(
-                f"{name}: {key} has the shape {tuple(found.shape)}, but the other "
+                f"{name}: {_their_name(key)} has the shape {tuple(found.shape)}, but the other "
                 f"weights mean {tuple(expected[key].shape)}. The file is damaged, or "
                 "its options belong to another model."
             )
+
+
+def _their_name(key: str) -> str:
+    """Return the name that a weight of an LSTM has in their files."""
+    layers, *number, part = key.split(".")
+    if part not in _LSTM_PARTS or not layers.endswith("_layers"):
+        return key
+    return f"{layers[:-1]}_{number[0]}.{_LSTM_PARTS[part]}"

@@ -86,7 +86,7 @@ class WordIndexer:
 class DictionaryIndexer:
     """Unicode characters by a dictionary, and words too, as ELMoForManyLangs.
 
-    characters (Dict[str, int]): Row of each character.
+    characters (Dict[str, int]): Row of each character, markers included.
     words (Optional[Dict[str, int]]): Row of each word, for models that also have
         word vectors; words are looked up as they are.
     max_chars (int): Characters per word, the two markers included.
@@ -106,14 +106,6 @@ class DictionaryIndexer:
         max_chars: int,
     ) -> None:
         self.characters, self.words, self.max_chars = characters, words, max_chars
-        markers = (self.begin, self.end, self._FIRST, self._LAST)
-        needed = (*markers, self._UNKNOWN, self._PAD)
-        missing = [symbol for symbol in needed if symbol not in characters]
-        if missing:
-            raise ValueError(
-                f"The dictionary of characters lacks {', '.join(missing)}. It must be "
-                "the char.dic that the model was trained with."
-            )
 
     @property
     def padding_character(self) -> int:

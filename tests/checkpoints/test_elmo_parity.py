@@ -5,12 +5,14 @@ import json
 import os
 from pathlib import Path
 
+import h5py
 import numpy
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
 from spacy_elmo_ulmfit.checkpoints import read_elmo, write_bilm_tf
+from spacy_elmo_ulmfit.text import read_indexer
 
 from ..reference.elmo_numpy import (
     read_allennlp,
@@ -42,9 +44,13 @@ LONG = "the river near Rome is wide and the sea is not far from it .".split()
 SENTENCES = [LONG, *(words for words in DOCUMENTS if words)]
 
 
+def indexer_of(imported):
+    return read_indexer(imported.checkpoint.extra["indexer"])
+
+
 def layers_of(imported, words):
     """All layers of a sentence from zeros, as the imported module computes them."""
-    indexer = imported.indexer
+    indexer = indexer_of(imported)
     ids = indexer.encode([indexer.begin, *words, indexer.end])
     with torch.no_grad():
         layers = imported.module.encode(
@@ -65,11 +71,14 @@ def assert_parity(imported, reference, sentences=SENTENCES):
 
 
 def assert_same_arrays(path, other):
-    found, expected = read_hdf5(path), read_hdf5(other)
-    assert sorted(found) == sorted(expected)
-    for name, array in expected.items():
-        assert found[name].dtype == array.dtype == numpy.float32
-        numpy.testing.assert_array_equal(found[name], array, err_msg=name)
+    """An only cell is written with its number, and found without it as well."""
+    expected = read_hdf5(other)
+    assert len(read_hdf5(path)) == len(expected)
+    with h5py.File(path) as file:
+        for name, array in expected.items():
+            found = file[name][...]
+            assert found.dtype == array.dtype == numpy.float32
+            numpy.testing.assert_array_equal(found, array, err_msg=name)
 
 
 def inference_options(path):
@@ -95,12 +104,8 @@ def inference_options(path):
 
 def assert_round_trip(imported, files, folder):
     """Export an import and compare it with what was imported."""
-    write_bilm_tf(
-        folder,
-        imported.module,
-        indexer=imported.indexer,
-        vocabulary=imported.vocabulary,
-    )
+    folder.mkdir()
+    write_bilm_tf(folder, imported.checkpoint)
     assert_same_arrays(folder / "weights.hdf5", files.weights)
     assert inference_options(folder / "options.json") == inference_options(
         files.options
@@ -206,7 +211,7 @@ def test_word_input(named, tmp_path):
 def test_unknown_words_of_word_input_are_the_unknown_word(tmp_path):
     write_word_input(tmp_path, ["the", "sea"])
     imported = read_elmo(tmp_path)
-    ids = imported.indexer.encode(["<UNK>", "xyzzy", "The", "the"])
+    ids = indexer_of(imported).encode(["<UNK>", "xyzzy", "The", "the"])
     assert (ids[0] == ids[1]).all() and (ids[0] == ids[2]).all()
     assert (ids[0] != ids[3]).any()
 
@@ -297,13 +302,14 @@ def test_allennlp_model_exports_to_the_hdf5_it_came_from(tmp_path):
     entries = allennlp_entries(sizes, seed=5)
     imported = read_elmo(as_tar(tmp_path, entries, "model"))
     exported = tmp_path / "exported"
-    write_bilm_tf(exported, imported.module, indexer=imported.indexer)
+    exported.mkdir()
+    write_bilm_tf(exported, imported.checkpoint)
     found = read_hdf5(exported / "weights.hdf5")
     expected = read_hdf5(files.weights)
     assert sorted(found) == sorted(expected)
     for name, array in expected.items():
         # AllenNLP has added 1 to the forget gate's bias, and rounded.
-        atol = 2e-7 if name.endswith("/B") else 0
+        atol = 3e-7 if name.endswith("/B") else 0
         assert_allclose(found[name], array, rtol=0, atol=atol, err_msg=name)
     reference = read_bilm_tf(exported / "options.json", exported / "weights.hdf5")
     assert_parity(imported, reference, [LONG])
@@ -331,7 +337,8 @@ def test_many_langs(sizes, config, word_dim, tmp_path):
     }
     imported = read_elmo(folder)
     assert imported.format == "elmo-for-many-langs"
-    assert (imported.indexer.begin, imported.indexer.end) == ("<bos>", "<eos>")
+    indexer = indexer_of(imported)
+    assert (indexer.begin, indexer.end) == ("<bos>", "<eos>")
     assert_parity(imported, read_many_langs(folder, places[config]))
 
 
@@ -354,7 +361,7 @@ def test_many_langs_cuts_words_before_it_looks_them_up(tmp_path):
     """The word "xx...x" of 48 letters is in word.dic, as such words are."""
     folder = write_many_langs(tmp_path)
     assert "x" * 48 in read_dic(folder / "word.dic")
-    ids = read_elmo(folder).indexer.encode(["x" * 48, "x" * 300, "x" * 47])
+    ids = indexer_of(read_elmo(folder)).encode(["x" * 48, "x" * 300, "x" * 47])
     assert (ids[0] == ids[1]).all()
     assert ids[0, 0] != ids[2, 0]
 
@@ -363,8 +370,8 @@ def test_many_langs_cannot_become_hdf5(tmp_path):
     """Those files have no place for a dictionary of characters."""
     imported = read_elmo(write_many_langs(tmp_path / "model"))
     with pytest.raises(ValueError, match="bilm-tf"):
-        write_bilm_tf(tmp_path / "out", imported.module, indexer=imported.indexer)
-    assert not (tmp_path / "out").exists()
+        write_bilm_tf(tmp_path, imported.checkpoint)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.fixture(params=["allennlp", "bilm-tf/model"])
