@@ -11,8 +11,9 @@ from spacy.tokens import DocBin
 from spacy.util import load_model_from_config
 from thinc.api import Config, fix_random_seed
 
+from spacy_elmo_ulmfit.layers.awd_lstm_shim import AWDLSTMShim
 from spacy_elmo_ulmfit.pretraining.objectives import build_vocabulary
-from spacy_elmo_ulmfit.pretraining.stream import build_stream
+from spacy_elmo_ulmfit.pretraining.setup import read_stream
 
 TEXTS = [
     "Anna Kovacs lives in Rome .",
@@ -81,10 +82,11 @@ def create_language_model(config: str) -> Language:
     fix_random_seed(0)
     nlp = load_model_from_config(Config().from_str(config), auto_fill=True)
     _, pipe = nlp.pipeline[-1]
-    stream = build_stream(map(nlp.make_doc, TEXTS), pipe.shim.kind, source="the test")
-    vocabulary = build_vocabulary(
-        pipe.shim.kind, stream.counts(), max_size=0, min_freq=1
-    )
+    tokenizer = None
+    if isinstance(pipe.shim, AWDLSTMShim):
+        tokenizer = pipe.shim.create_tokenizer(nlp.lang)
+    stream = read_stream(nlp, pipe.name, map(nlp.make_doc, TEXTS), "the test")
+    vocabulary = build_vocabulary(stream.counts(), tokenizer, max_size=0, min_freq=1)
     module = pipe.shim.create(vocabulary, n_words=len(vocabulary))
     with torch.no_grad():
         for name, buffer in module.named_buffers():

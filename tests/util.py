@@ -1,6 +1,6 @@
 """Small models, documents and batches that several tests need."""
 
-from typing import Any, List, Optional, Sequence
+from typing import Any, Iterable, List, Optional, Sequence
 
 import spacy
 import torch
@@ -14,7 +14,13 @@ from spacy_elmo_ulmfit.modules import (
     ClassifierConfig,
     ULMFiTClassifier,
 )
-from spacy_elmo_ulmfit.text import words_to_chars
+from spacy_elmo_ulmfit.pretraining.stream import (
+    BOUNDARY_TYPES,
+    TokenStream,
+    bilm_words,
+    build_stream,
+)
+from spacy_elmo_ulmfit.text import DocTokenizer, words_to_chars
 
 MAX_CHARS = 16
 # A vocabulary of a language: without one, no token is white space.
@@ -26,6 +32,14 @@ NO_DROPOUT = {
     "embedding_dropout": 0.0,
     "weight_dropout": 0.0,
 }
+
+
+def stream_of(kind: str, docs: Iterable[Doc], source: str = "[x]") -> TokenStream:
+    """Number the tokens of documents as a biLM or an AWD-LSTM reads them."""
+    if kind == "bilm":
+        return build_stream(docs, bilm_words, source=source, first_types=BOUNDARY_TYPES)
+    tokenizer = DocTokenizer()
+    return build_stream(docs, lambda doc: tokenizer(doc).words, source=source)
 
 
 def tiny_bilm(seed: int = 0, **overrides: Any) -> BiLM:

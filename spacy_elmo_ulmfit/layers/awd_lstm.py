@@ -1,9 +1,8 @@
 """AWD-LSTM as a thinc model: documents in, embedding and top layer of every token out."""
 
 from dataclasses import asdict
-from typing import Any, Callable, Dict, List, Literal, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, List, Literal, Tuple, cast
 
-import numpy
 import torch
 from spacy.tokens import Doc
 from spacy.util import registry
@@ -11,9 +10,8 @@ from thinc.api import Model, torch2xp, xp2torch
 from torch import Tensor
 
 from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
-from ..text import LMTokens, Vocabulary, lm_tokens
-from ..text.token_rules import PADDING
-from .shim import LanguageModelShim
+from ..text import LMTokens
+from .awd_lstm_shim import AWDLSTMShim
 from .types import DocLayers, LanguageModelT
 
 ENCODER_DROPOUTS = (
@@ -37,6 +35,8 @@ def build_awd_lstm_model(
     weight_dropout: float = 0.2,
     bptt: int = 70,
     batch_size: int = 64,
+    direction: Literal["forward", "backward"] = "forward",
+    tokens: str = "doc",
     storage: Literal["float32", "float16"] = "float32",
 ) -> LanguageModelT:
     """Build an AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182).
@@ -53,6 +53,8 @@ def build_awd_lstm_model(
     weight_dropout (float): Dropout of the hidden-to-hidden matrices.
     bptt (int): Length of the windows a document is read in.
     batch_size (int): Documents computed at a time in prediction.
+    direction (str): `"forward"`, or `"backward"` to read documents from their end.
+    tokens (str): Rules by which a new model reads text; trained ones have theirs.
     storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each document
         `(2, n_tokens, embedding_dim)`: embeddings and top layer.
@@ -66,10 +68,15 @@ def build_awd_lstm_model(
         output_dropout=output_dropout,
         embedding_dropout=embedding_dropout,
         weight_dropout=weight_dropout,
+        direction=direction,
         decoder=True,
     )
-    shim = LanguageModelShim(
-        kind=AWDLSTM.kind, settings=settings, runtime=ENCODER_DROPOUTS, storage=storage
+    shim = AWDLSTMShim(
+        kind=AWDLSTM.kind,
+        settings=settings,
+        runtime=ENCODER_DROPOUTS,
+        tokens=tokens,
+        storage=storage,
     )
     return Model(
         "awd_lstm",
@@ -87,44 +94,24 @@ def encoder_settings(**values: Any) -> Dict[str, Any]:
     return settings
 
 
-def word_ids(
-    documents: Sequence[LMTokens], vocabulary: Vocabulary, device: torch.device
-) -> Tuple[Tensor, List[int]]:
-    """Number the words of documents.
-
-    documents (Sequence[LMTokens]): The documents.
-    vocabulary (Vocabulary): The words and their ids.
-    device (torch.device): Where the result goes.
-    RETURNS (Tuple[Tensor, List[int]]): Ids padded on the right,
-        `(n_docs, longest)`, and the number of words of each document.
-    """
-    lengths = [len(document.words) for document in documents]
-    padding = vocabulary.id(PADDING)
-    ids = numpy.full((len(documents), max(lengths)), padding, dtype=numpy.int64)
-    for row, document in zip(ids, documents):
-        row[: len(document.words)] = vocabulary.ids(document.words)
-    return torch.from_numpy(ids).to(device), lengths
-
-
 def forward(
     model: LanguageModelT, docs: List[Doc], is_train: bool
 ) -> Tuple[DocLayers, Callable[[DocLayers], List[Doc]]]:
     """Compute embeddings and top layer; white space tokens get rows of zeros."""
-    shim = cast(LanguageModelShim, model.shims[0])
-    module, vocabulary = cast(AWDLSTM, shim.module), shim.vocabulary
+    shim = cast(AWDLSTMShim, model.shims[0])
+    module = cast(AWDLSTM, shim.module)
     module.train(is_train)
     width = model.get_dim("nO")
     outputs: Any = [model.ops.alloc3f(2, len(doc), width) for doc in docs]
     size = len(docs) if is_train else model.attrs["batch_size"]
-    documents = [lm_tokens(doc) for doc in docs]
+    documents = [shim.read(doc) for doc in docs]
     order = sorted(range(len(docs)), key=lambda i: -len(documents[i].words))
     computed = []
     with torch.set_grad_enabled(is_train):
         for start in range(0, len(order), max(1, size)):
             numbers = order[start : start + size]
             tokens = [documents[i] for i in numbers]
-            ids, lengths = word_ids(tokens, cast(Vocabulary, vocabulary), shim.device)
-            layers = module.read(ids, lengths, model.attrs["bptt"])
+            layers = module.read(*shim.word_ids(tokens), model.attrs["bptt"])
             for row, (number, document) in enumerate(zip(numbers, tokens)):
                 places = last_positions(document, docs[number])
                 rows = torch2xp(layers[:, row, list(places.values())].detach())
@@ -154,11 +141,16 @@ def forward(
 def last_positions(document: LMTokens, doc: Doc) -> Dict[int, int]:
     """Map each token of the `Doc` to the last of its language model tokens.
 
-    That is where the model has read the whole token.
+    That is where the model has read the whole token. A token without any, as one of
+    repeated words, takes the place of the next one.
+
+    document (LMTokens): The document as the model reads it.
+    doc (Doc): The document.
+    RETURNS (Dict[int, int]): Places in `document`; white space may have none.
     """
     places = {owner: i for i, owner in enumerate(document.owners) if owner >= 0}
     following = 0
     for token in reversed(list(doc)):
-        if not token.is_space:
+        if token.i in places or not token.is_space:
             following = places.setdefault(token.i, following)
     return places

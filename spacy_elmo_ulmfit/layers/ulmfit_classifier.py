@@ -9,9 +9,8 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
 from ..modules.classifier import ULMFiTClassifier
-from ..text import Vocabulary, lm_tokens
-from .awd_lstm import ENCODER_DROPOUTS, encoder_settings, word_ids
-from .shim import LanguageModelShim
+from .awd_lstm import ENCODER_DROPOUTS, encoder_settings
+from .awd_lstm_shim import AWDLSTMShim
 
 ClassifierT = Model[List[Doc], Floats2d]
 
@@ -36,6 +35,8 @@ def build_ulmfit_classifier(
     lr_decay: float = 2.6,
     max_grad_norm: float = 25.0,
     batch_size: int = 64,
+    direction: Literal["forward", "backward"] = "forward",
+    tokens: str = "doc",
     storage: Literal["float32", "float16"] = "float32",
     nO: Optional[int] = None,
 ) -> ClassifierT:
@@ -62,6 +63,8 @@ def build_ulmfit_classifier(
     lr_decay (float): Factor between the learning rates of neighbouring layer groups.
     max_grad_norm (float): Bound of the global norm of all gradients, 0 for none.
     batch_size (int): Documents computed at a time in prediction.
+    direction (str): `"forward"`, or `"backward"` to read documents from their end.
+    tokens (str): Rules by which a new encoder reads text; trained ones have theirs.
     storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
     nO (Optional[int]): Number of labels, set when the component is initialised.
     RETURNS (Model[List[Doc], Floats2d]): Scores, `(n_docs, n_labels)`.
@@ -75,6 +78,7 @@ def build_ulmfit_classifier(
         output_dropout=output_dropout * drop_mult,
         embedding_dropout=embedding_dropout * drop_mult,
         weight_dropout=weight_dropout * drop_mult,
+        direction=direction,
         decoder=False,
     )
     settings = {
@@ -85,11 +89,12 @@ def build_ulmfit_classifier(
         "bptt": bptt,
         "max_len": max_len,
     }
-    shim = LanguageModelShim(
+    shim = AWDLSTMShim(
         kind=ULMFiTClassifier.kind,
         settings=settings,
         runtime=RUNTIME,
         nested_runtime={"encoder": ENCODER_DROPOUTS},
+        tokens=tokens,
         storage=storage,
         lr_decay=lr_decay,
         max_grad_norm=max_grad_norm,
@@ -119,19 +124,18 @@ def forward(
     The callback takes `scores - truth`, the gradient of the cross-entropy with
     respect to the logits, and averages it over the batch.
     """
-    shim = cast(LanguageModelShim, model.shims[0])
+    shim = cast(AWDLSTMShim, model.shims[0])
     module = cast(ULMFiTClassifier, shim.module)
-    vocabulary = cast(Vocabulary, shim.vocabulary)
     module.train(is_train)
     size = len(docs) if is_train else model.attrs["batch_size"]
-    documents = [lm_tokens(doc) for doc in docs]
+    documents = [shim.read(doc) for doc in docs]
     # Documents of like length together: what is padded need not be computed.
     order = sorted(range(len(docs)), key=lambda i: -len(documents[i].words))
     pieces = []
     with torch.set_grad_enabled(is_train):
         for start in range(0, len(order), max(1, size)):
             group = [documents[i] for i in order[start : start + size]]
-            pieces.append(module(*word_ids(group, vocabulary, shim.device)))
+            pieces.append(module(*shim.word_ids(group)))
         logits = torch.cat(pieces)[torch.argsort(torch.tensor(order))]
     if model.attrs["multi_label"]:
         scores = torch.sigmoid(logits.detach())

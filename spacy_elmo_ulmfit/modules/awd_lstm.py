@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from .dropout import embedding_dropout, locked_dropout
 
+FORWARD, BACKWARD = "forward", "backward"
+
 AWDLSTMState = List[Tuple[Tensor, Tensor]]
 
 
@@ -40,6 +42,8 @@ class AWDLSTMConfig:
     embedding_dropout (float): Dropout of whole words.
     weight_dropout (float): Dropout of the hidden-to-hidden matrices (DropConnect).
     padding_idx (int): Id of the padding word.
+    direction (str): `"forward"`, or `"backward"` for a model that was trained to read
+        text from its end; the module itself reads what it is given.
     decoder (bool): Whether there is a softmax, tied to the embedding.
     """
 
@@ -53,6 +57,7 @@ class AWDLSTMConfig:
     embedding_dropout: float = 0.02
     weight_dropout: float = 0.2
     padding_idx: int = 1
+    direction: str = FORWARD
     decoder: bool = True
 
     def layer_dims(self, layer: int) -> Tuple[int, int]:

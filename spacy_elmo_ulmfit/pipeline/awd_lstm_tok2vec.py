@@ -1,11 +1,14 @@
 """The `awd_lstm_tok2vec` component."""
 
+from typing import cast
+
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from ..layers.awd_lstm_shim import AWDLSTMShim
 from ..layers.doc_layers import register_extension
 from ..layers.types import LanguageModelT
-from ..text import LMTokens, lm_tokens
+from ..text import LMTokens
 from .language_model import LanguageModelTok2Vec
 
 DEFAULT_MODEL = {"@architectures": "spacy-elmo-ulmfit.AWDLSTM.v1"}
@@ -36,9 +39,14 @@ class AWDLSTMTok2Vec(LanguageModelTok2Vec):
 
     attribute = "awd_lstm"
 
+    @property
+    def shim(self) -> AWDLSTMShim:
+        """The shim that holds the AWD-LSTM and what belongs to it."""
+        return cast(AWDLSTMShim, self.model.shims[0])
+
     def lm_tokens(self, doc: Doc) -> LMTokens:
-        """Return the tokens the language model reads for a document."""
-        return lm_tokens(doc)
+        """Return the tokens the language model reads for a document, as it does."""
+        return self.shim.read(doc)
 
 
 register_extension(AWDLSTMTok2Vec.attribute)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union, cast
 
 import numpy
 from spacy.language import Language
@@ -13,11 +13,11 @@ from spacy.training import Example, validate_examples
 from thinc.api import Model
 from torch import nn
 
+from ..layers.awd_lstm_shim import AWDLSTMShim
 from ..layers.shim import check_settings
 from ..layers.ulmfit_classifier import ClassifierT
 from ..modules.classifier import ULMFiTClassifier
-from ..text import LMTokens, Vocabulary, lm_tokens
-from ..text.token_rules import SPECIALS, UNKNOWN
+from ..text import LMTokenizer, LMTokens, Vocabulary
 from .serialization import SafetensorsModel
 from .source import SourceModel, load_language_model
 
@@ -92,6 +92,11 @@ class ULMFiTClassifierPipe(SafetensorsModel):
     multi_label: bool
 
     @property
+    def shim(self) -> AWDLSTMShim:
+        """The shim that holds the classifier and what belongs to it."""
+        return cast(AWDLSTMShim, self.model.shims[0])
+
+    @property
     def language_model(self) -> nn.Module:
         """The encoder's torch module, for use outside spaCy."""
         module = self.shim.module
@@ -104,8 +109,8 @@ class ULMFiTClassifierPipe(SafetensorsModel):
         return self.shim.vocabulary
 
     def lm_tokens(self, doc: Doc) -> LMTokens:
-        """Return the tokens the encoder reads for a document."""
-        return lm_tokens(doc)
+        """Return the tokens the encoder reads for a document, as it does."""
+        return self.shim.read(doc)
 
     def set_trainable_groups(self, n_groups: int) -> None:
         """Let only the top layer groups learn: embedding, LSTM layers, head, in that order.
@@ -160,7 +165,7 @@ class ULMFiTClassifierPipe(SafetensorsModel):
         """Set up labels, encoder and head.
 
         get_examples (Callable[[], Iterable[Example]]): Returns the training examples.
-        nlp (Optional[Language]): Unused.
+        nlp (Optional[Language]): The pipeline, whose language a new encoder reads.
         labels (Optional[Iterable[str]]): The labels; by default those of the examples.
         positive_label (Optional[str]): The positive one of two exclusive labels.
         encoder (Optional[Union[str, Path]]): Pipeline with the AWD-LSTM to start from,
@@ -179,8 +184,9 @@ class ULMFiTClassifierPipe(SafetensorsModel):
             arguments["positive_label"] = positive_label
         super().initialize(get_examples, nlp=nlp, **arguments)  # type: ignore[misc]
         if source is None:
-            vocabulary = count_words(get_examples(), max_vocab, min_freq)
-            self._create(vocabulary)
+            lang = self.vocab.lang if nlp is None else nlp.lang
+            tokenizer = self.shim.create_tokenizer(lang)
+            self._create(count_words(get_examples(), tokenizer, max_vocab, min_freq))
         else:
             self._create_from(source, str(encoder))
 
@@ -213,11 +219,12 @@ class ULMFiTClassifierPipe(SafetensorsModel):
     def _create_from(self, source: SourceModel, path: str) -> None:
         found = source.checkpoint()
         expected = self.shim.settings["encoder"]
-        sizes = ("embedding_dim", "hidden_dim", "n_layers")
+        sizes = ("embedding_dim", "hidden_dim", "n_layers", "direction")
         check_settings(
             {name: expected[name] for name in sizes}, found.settings, source=path
         )
         assert source.vocabulary is not None
+        self.shim.set_tokenizer(cast(AWDLSTMShim, source.shim).tokenizer)
         module = self._create(source.vocabulary)
         state = {
             name: tensor
@@ -250,16 +257,16 @@ class ULMFiTMultiLabelTextCategorizer(ULMFiTClassifierPipe, MultiLabel_TextCateg
 
 
 def count_words(
-    examples: Iterable[Example], max_vocab: int, min_freq: int
+    examples: Iterable[Example], tokenizer: LMTokenizer, max_vocab: int, min_freq: int
 ) -> Vocabulary:
     """Build the vocabulary of a new encoder from training examples."""
     counts: Counter = Counter()
     for example in examples:
-        counts.update(lm_tokens(example.reference).words)
+        counts.update(tokenizer(example.reference).words)
     return Vocabulary.build(
         counts,
-        specials=SPECIALS,
-        unknown=UNKNOWN,
+        specials=tokenizer.specials,
+        unknown=tokenizer.unknown,
         max_size=max_vocab,
         min_freq=min_freq,
     )

@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from ..modules.awd_lstm import AWDLSTM, activation_regularization, detach_state
 from ..modules.bilm import BiLM, BiLMState
 from ..modules.heads import softmax_loss
-from ..text import BEGIN_SENTENCE, END_SENTENCE, ByteIndexer, Indexer, Vocabulary
-from ..text.token_rules import SPECIALS
-from ..text.token_rules import UNKNOWN as AWD_LSTM_UNKNOWN
+from ..text import (
+    BEGIN_SENTENCE,
+    END_SENTENCE,
+    ByteIndexer,
+    Indexer,
+    LMTokenizer,
+    Vocabulary,
+)
 from ..text.vocabulary import BILM_SPECIALS
 from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
 from .stream import Tokens, TokenStream
 
 # Targets that are there only to fill up the last row.
 NO_TARGET = -1
-
-_VOCABULARY_RULES = {
-    "bilm": (BILM_SPECIALS, BILM_UNKNOWN),
-    "awd_lstm": (SPECIALS, AWD_LSTM_UNKNOWN),
-}
 
 
 @dataclass
@@ -96,18 +96,24 @@ class Objective(Protocol):
 
 
 def build_vocabulary(
-    kind: str, counts: Dict[str, int], *, max_size: int, min_freq: int
+    counts: Dict[str, int],
+    tokenizer: Optional[LMTokenizer],
+    *,
+    max_size: int,
+    min_freq: int,
 ) -> Vocabulary:
-    """Take the words that a language model of this kind shall predict.
+    """Take the words that a language model shall predict.
 
-    kind (str): `"bilm"` or `"awd_lstm"`.
     counts (Dict[str, int]): Occurrences of each word in the training text.
+    tokenizer (Optional[LMTokenizer]): How an AWD-LSTM reads text; `None` for a biLM.
     max_size (int): Largest size, 0 for no limit.
     min_freq (int): Rarer words become the unknown word.
     RETURNS (Vocabulary): The words, specials first.
     """
-    specials, unknown = _VOCABULARY_RULES[kind]
-    if kind == "bilm":
+    if tokenizer is not None:
+        specials, unknown = tokenizer.specials, tokenizer.unknown
+    else:
+        specials, unknown = BILM_SPECIALS, BILM_UNKNOWN
         # One boundary symbol stands in the stream for both.
         counts = {**counts, END_SENTENCE: counts.get(BEGIN_SENTENCE, 0)}
     return Vocabulary.build(

@@ -1,5 +1,6 @@
 """From a config to a trainer: pipeline, text, vocabulary, language model."""
 
+from functools import partial
 from pathlib import Path
 from typing import Iterable, Iterator, NamedTuple, Union, cast
 
@@ -11,6 +12,7 @@ from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
 from ..checkpoints.options import read_vocabulary
+from ..layers.awd_lstm_shim import AWDLSTMShim
 from ..layers.bilm_shim import BiLMShim
 from ..layers.shim import LanguageModelShim
 from ..pipeline.source import find_language_model, load_pipeline
@@ -19,7 +21,13 @@ from .checkpoint import CHECKPOINT_FILE, load_checkpoint
 from .config import LMConfig, resolve_corpus, resolve_lm_config
 from .loop import LanguageModelTrainer
 from .objectives import build_vocabulary
-from .stream import TokenStream, build_stream, prepared_docs
+from .stream import (
+    BOUNDARY_TYPES,
+    TokenStream,
+    bilm_words,
+    build_stream,
+    prepared_docs,
+)
 from .vocabulary_mapping import map_vocabulary
 
 _STREAMS = "corpus"
@@ -53,8 +61,12 @@ def setup_pretraining(
     reader = util.load_model_from_config(config, auto_fill=True)
     nlp = util.load_model_from_config(config, auto_fill=True)
     shim = _language_model_shim(nlp, settings.component)
+    for pipeline in (nlp, reader):
+        created = _language_model_shim(pipeline, settings.component)
+        if isinstance(created, AWDLSTMShim):
+            created.create_tokenizer(pipeline.lang)
     streams = _load_streams(reader, settings, output, resume=resume)
-    vocabulary = _build_vocabulary(shim.kind, streams.train, settings)
+    vocabulary = _build_vocabulary(shim, streams.train, settings)
     shim.create(vocabulary, n_words=len(vocabulary))
     return _create_trainer(nlp, shim, streams, settings, output)
 
@@ -91,7 +103,7 @@ def setup_finetuning(
     reader.config["corpora"] = nlp.config["corpora"]
     reader.config["paths"] = nlp.config["paths"]
     streams = _load_streams(reader, settings, output, resume=resume)
-    vocabulary = _build_vocabulary(shim.kind, streams.train, settings)
+    vocabulary = _build_vocabulary(shim, streams.train, settings)
     if settings.vocabulary == "extend" and found.vocabulary is not None:
         vocabulary = found.vocabulary.extend(vocabulary)
     mapped = map_vocabulary(found.module, found.vocabulary, vocabulary)
@@ -118,11 +130,21 @@ def read_stream(
     source (str): Where they come from, for error messages.
     RETURNS (TokenStream): The stream.
     """
-    kind = _language_model_shim(nlp, component).kind
+    shim = _language_model_shim(nlp, component)
     prepared = prepared_docs(nlp, component, _as_docs(docs))
+    if isinstance(shim, AWDLSTMShim):
+        reading = shim
+        return build_stream(
+            prepared, lambda doc: reading.read(doc).words, source=source
+        )
     model = cast(TrainablePipe, nlp.get_pipe(component)).model
     sequences = model.attrs.get("sequences", "sents")
-    return build_stream(prepared, kind, source=source, sequences=sequences)
+    return build_stream(
+        prepared,
+        partial(bilm_words, sequences=sequences),
+        source=source,
+        first_types=BOUNDARY_TYPES,
+    )
 
 
 def check_output(output: Path, *, resume: bool) -> None:
@@ -177,18 +199,21 @@ def _as_docs(items: Iterable[Union[Doc, Example]]) -> Iterator[Doc]:
         yield item.predicted if isinstance(item, Example) else item
 
 
-def _build_vocabulary(kind: str, stream: TokenStream, settings: LMConfig) -> Vocabulary:
+def _build_vocabulary(
+    shim: LanguageModelShim, stream: TokenStream, settings: LMConfig
+) -> Vocabulary:
     counts, path = stream.counts(), settings.vocab_file
+    tokenizer = shim.tokenizer if isinstance(shim, AWDLSTMShim) else None
     if path is None:
         return build_vocabulary(
-            kind, counts, max_size=settings.max_vocab, min_freq=settings.min_freq
+            counts, tokenizer, max_size=settings.max_vocab, min_freq=settings.min_freq
         )
     if not path.is_file():
         raise ValueError(f"[lm] vocab_file = {path} does not exist. Correct the path.")
     words = set(read_vocabulary(path.read_bytes(), str(path)))
     known = {word: counts.get(word, 0) for word in words}
     missed = sum(n for word, n in counts.items() if word not in words)
-    vocabulary = build_vocabulary(kind, known, max_size=0, min_freq=0)
+    vocabulary = build_vocabulary(known, tokenizer, max_size=0, min_freq=0)
     vocabulary.counts[vocabulary.unknown_id] += missed
     return vocabulary
 

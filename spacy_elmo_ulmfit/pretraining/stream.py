@@ -3,7 +3,6 @@
 import zlib
 from array import array
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Sequence
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..text import BEGIN_SENTENCE, END_SENTENCE, lm_tokens, token_sequences
+from ..text import BEGIN_SENTENCE, END_SENTENCE, token_sequences
 from ..text.sequences import SequenceKind
 
 Tokens = NDArray[numpy.int32]
@@ -86,13 +85,8 @@ def bilm_words(doc: Doc, sequences: SequenceKind = "sents") -> Iterator[str]:
         yield from (words[i] for i in sequence)
 
 
-def awd_lstm_words(doc: Doc) -> Iterable[str]:
-    """Return what an AWD-LSTM reads of a document."""
-    return lm_tokens(doc).words
-
-
-# Words that are always known by these numbers, whether they occur or not.
-FIRST_TYPES = {"bilm": [BEGIN_SENTENCE, END_SENTENCE], "awd_lstm": []}
+# Words that a biLM's stream has by these numbers, whether they occur or not.
+BOUNDARY_TYPES = (BEGIN_SENTENCE, END_SENTENCE)
 
 
 def prepared_docs(nlp: Language, component: str, docs: Iterable[Doc]) -> Iterator[Doc]:
@@ -112,24 +106,22 @@ def prepared_docs(nlp: Language, component: str, docs: Iterable[Doc]) -> Iterato
 
 def build_stream(
     docs: Iterable[Doc],
-    kind: str,
+    words_of: Callable[[Doc], Iterable[str]],
     *,
     source: str,
-    sequences: SequenceKind = "sents",
+    first_types: Sequence[str] = (),
 ) -> TokenStream:
     """Number the tokens of a corpus.
 
     docs (Iterable[Doc]): The documents.
-    kind (str): `"bilm"` or `"awd_lstm"`: what reads them.
+    words_of (Callable[[Doc], Iterable[str]]): Returns what a language model reads of
+        a document, in its order.
     source (str): Where they come from, for error messages.
-    sequences (str): What a biLM reads as one sequence.
+    first_types (Sequence[str]): Words whose numbers come first, found or not.
     RETURNS (TokenStream): The stream.
     RAISES (ValueError): If the corpus has no words.
     """
-    words_of: Callable[[Doc], Iterable[str]] = awd_lstm_words
-    if kind == "bilm":
-        words_of = partial(bilm_words, sequences=sequences)
-    numbers = {word: i for i, word in enumerate(FIRST_TYPES[kind])}
+    numbers = {word: i for i, word in enumerate(first_types)}
     tokens, doc_starts, n_words = array("i"), array("q"), 0
     for doc in docs:
         words = list(words_of(doc))

@@ -8,8 +8,14 @@ from .indexers import (
     WordIndexer,
     read_indexer,
 )
+from .lm_tokenizers import (
+    DocTokenizer,
+    LMTokenizer,
+    LMTokens,
+    create_lm_tokenizer,
+    read_lm_tokenizer,
+)
 from .sequences import token_sequences
-from .token_rules import LMTokens, lm_tokens
 from .vocabulary import Vocabulary
 
 __all__ = [
@@ -17,12 +23,15 @@ __all__ = [
     "END_SENTENCE",
     "ByteIndexer",
     "DictionaryIndexer",
+    "DocTokenizer",
     "Indexer",
+    "LMTokenizer",
     "LMTokens",
     "Vocabulary",
     "WordIndexer",
-    "lm_tokens",
+    "create_lm_tokenizer",
     "read_indexer",
+    "read_lm_tokenizer",
     "token_sequences",
     "words_to_chars",
 ]

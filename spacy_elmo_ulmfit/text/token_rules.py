@@ -7,7 +7,7 @@ every token of the language model belongs to exactly one token of the `Doc`.
 
 import re
 from itertools import groupby
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Iterator, List, Tuple
 
 from spacy.tokens import Doc
 
@@ -31,33 +31,17 @@ _REPEATED = re.compile(r"(\S)(\1{2,})")
 _MIN_REPEATED_WORDS = 3
 
 
-class LMTokens(NamedTuple):
-    """A document as an AWD-LSTM reads it.
-
-    words (List[str]): The tokens, `xxbos` first.
-    owners (List[int]): For each token the index of the `Doc`'s token it belongs
-        to; -1 for `xxbos`.
-    """
-
-    words: List[str]
-    owners: List[int]
-
-
-def lm_tokens(doc: Doc) -> LMTokens:
-    """Apply the rules to a document.
+def read_words(doc: Doc) -> Iterator[Tuple[int, str]]:
+    """Apply the rules to the tokens of a document.
 
     doc (Doc): The document; white space tokens are left out.
-    RETURNS (LMTokens): The language model's tokens and their owners.
+    YIELDS (Tuple[int, str]): For each token of the language model the index of the
+        token it belongs to, and its text.
     """
-    words, owners = [BEGIN], [-1]
     tokens = ((token.i, token.text) for token in doc if not token.is_space)
     # Only equal neighbours form a group, as "no no no" does.
     for text, group in groupby(tokens, key=lambda token: token[1]):
-        positions = [position for position, _ in group]
-        for owner, word in _expand(text, positions):
-            words.append(word)
-            owners.append(owner)
-    return LMTokens(words, owners)
+        yield from _expand(text, [position for position, _ in group])
 
 
 def _expand(text: str, positions: List[int]) -> Iterator[Tuple[int, str]]:

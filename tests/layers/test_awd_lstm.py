@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from spacy_elmo_ulmfit.layers.awd_lstm import build_awd_lstm_model
-from spacy_elmo_ulmfit.text import Vocabulary, lm_tokens
+from spacy_elmo_ulmfit.text import Vocabulary
 from spacy_elmo_ulmfit.text.token_rules import SPECIALS
 
 from ..util import make_doc
@@ -19,6 +19,7 @@ def model():
         embedding_dim=4, hidden_dim=6, n_layers=2, bptt=3, batch_size=2
     )
     vocabulary = Vocabulary(WORDS, [1] * len(WORDS), unknown="xxunk")
+    model.shims[0].create_tokenizer("en")
     model.shims[0].create(vocabulary, n_words=len(WORDS))
     return model
 
@@ -28,7 +29,7 @@ def test_a_token_has_the_vectors_of_the_last_of_its_pieces(model):
     shim = model.shims[0]
     for doc, found in zip(docs, model.predict(docs), strict=True):
         assert found.shape == (2, len(doc), 4)
-        tokens = lm_tokens(doc)
+        tokens = shim.read(doc)
         ids = torch.tensor([shim.vocabulary.ids(tokens.words)])
         read = shim.module.eval().encode(ids)
         for token in doc:

@@ -215,6 +215,7 @@ def with_weights(**settings) -> LanguageModelShim:
     shim = awd_lstm_shim(**settings)
     words = ["xxunk", "xxpad", "xxbos", "tea"]
     vocabulary = Vocabulary(words, [1, 0, 5, 2], unknown="xxunk")
+    shim.create_tokenizer("en")
     shim.create(vocabulary, n_words=4)
     return shim
 
@@ -266,6 +267,7 @@ def test_nested_dropouts_of_the_config_replace_those_of_the_weights():
     ]
     words = Vocabulary(["xxunk", "xxpad"], [0, 0], unknown="xxunk")
     encoder = {**shims[0].settings["encoder"], "n_words": 2}
+    shims[0].create_tokenizer("en")
     shims[0].create(words, encoder=encoder, n_labels=2)
     shims[1].from_bytes(shims[0].to_bytes())
     module = shims[1].module

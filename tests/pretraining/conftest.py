@@ -6,10 +6,10 @@ import pytest
 from torch import nn
 
 from spacy_elmo_ulmfit.pretraining.objectives import build_vocabulary
-from spacy_elmo_ulmfit.pretraining.stream import TokenStream, build_stream
-from spacy_elmo_ulmfit.text import Vocabulary
+from spacy_elmo_ulmfit.pretraining.stream import TokenStream
+from spacy_elmo_ulmfit.text import DocTokenizer, Vocabulary
 
-from ..util import make_doc, tiny_awd_lstm, tiny_bilm
+from ..util import make_doc, stream_of, tiny_awd_lstm, tiny_bilm
 
 KINDS = ("bilm", "awd_lstm")
 
@@ -24,8 +24,11 @@ class Setting(NamedTuple):
 
 def make_setting(kind: str, documents: Any, min_freq: int = 1, **sizes: Any) -> Setting:
     """Build a small language model for some documents."""
-    stream = build_stream([make_doc(words) for words in documents], kind, source="[x]")
-    vocabulary = build_vocabulary(kind, stream.counts(), max_size=0, min_freq=min_freq)
+    stream = stream_of(kind, [make_doc(words) for words in documents])
+    tokenizer = None if kind == "bilm" else DocTokenizer()
+    vocabulary = build_vocabulary(
+        stream.counts(), tokenizer, max_size=0, min_freq=min_freq
+    )
     build = tiny_bilm if kind == "bilm" else tiny_awd_lstm
     return Setting(build(n_words=len(vocabulary), **sizes), stream, vocabulary)
 

@@ -6,9 +6,8 @@ import torch
 from spacy_elmo_ulmfit.pretraining import evaluate
 from spacy_elmo_ulmfit.pretraining.evaluate import evaluate_language_model
 from spacy_elmo_ulmfit.pretraining.objectives import create_objective
-from spacy_elmo_ulmfit.pretraining.stream import build_stream
 
-from ..util import make_doc
+from ..util import make_doc, stream_of
 from .conftest import make_setting
 from .test_objectives import reference_losses
 
@@ -75,7 +74,7 @@ def test_evaluation_leaves_the_model_as_it_was(kind):
 def test_words_outside_the_vocabulary_are_counted(kind):
     setting = make_setting(kind, [["a", "b"], ["a"]])
     docs = [make_doc(["a", "new", "words"]), make_doc(["b"])]
-    stream = build_stream(docs, kind, source="[x]")
+    stream = stream_of(kind, docs)
     metrics = metrics_of(setting, stream)
     assert metrics["oov_rate"] == pytest.approx(2 / n_targets(kind, stream))
 

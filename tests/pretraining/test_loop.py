@@ -16,9 +16,8 @@ from spacy_elmo_ulmfit.pretraining.loop import (
     scale_dropouts,
 )
 from spacy_elmo_ulmfit.pretraining.setup import setup_pretraining
-from spacy_elmo_ulmfit.pretraining.stream import build_stream
 
-from ..util import make_doc, tiny_awd_lstm
+from ..util import make_doc, stream_of, tiny_awd_lstm
 
 MODELS = {
     "bilm": """
@@ -396,7 +395,7 @@ def test_scaling_touches_dropouts_only():
 )
 def test_neutral_sentences_are_the_first_of_middling_length(lengths, expected):
     docs = [make_doc([f"w{i}" for i in range(n)]) for n in lengths]
-    sentences = neutral_sentences(build_stream(docs, "bilm", source="[x]"))
+    sentences = neutral_sentences(stream_of("bilm", docs))
     assert sentences == [[f"w{i}" for i in range(n)] for n in expected]
 
 

@@ -11,6 +11,7 @@ from spacy_elmo_ulmfit.pretraining.objectives import (
     build_vocabulary,
     create_objective,
 )
+from spacy_elmo_ulmfit.text import DocTokenizer
 
 from ..util import char_ids, tiny_bilm, tiny_classifier
 from .conftest import make_setting
@@ -194,7 +195,7 @@ def test_both_boundaries_are_as_frequent_as_sentences():
 
 
 def test_special_words_of_the_awd_lstm_keep_their_ids_without_occurring():
-    vocabulary = build_vocabulary("awd_lstm", {"tea": 3}, max_size=0, min_freq=1)
+    vocabulary = build_vocabulary({"tea": 3}, DocTokenizer(), max_size=0, min_freq=1)
     assert vocabulary.ids(["xxunk", "xxpad", "xxbos", "tea"]) == [0, 1, 2, 9]
 
 

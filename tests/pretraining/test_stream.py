@@ -6,17 +6,16 @@ from hypothesis import strategies as st
 
 from spacy_elmo_ulmfit.pretraining.stream import (
     TokenStream,
-    build_stream,
     prepared_docs,
 )
 
-from ..util import make_doc
+from ..util import make_doc, stream_of
 
 DOCUMENTS = [["a", "b"], ["c"], ["a", "d", "e", "f"], ["b", "b"]]
 
 
 def build(documents=DOCUMENTS, kind="bilm"):
-    return build_stream([make_doc(words) for words in documents], kind, source="[x]")
+    return stream_of(kind, [make_doc(words) for words in documents])
 
 
 def spelled(stream, tokens=None):
@@ -25,7 +24,7 @@ def spelled(stream, tokens=None):
 
 def test_a_bilm_reads_one_boundary_before_every_sentence():
     doc = make_doc(["a", "b", "\n", "c"], [True, False, True, True])
-    stream = build_stream([doc, make_doc(["d"])], "bilm", source="[x]")
+    stream = stream_of("bilm", [doc, make_doc(["d"])])
     assert spelled(stream) == ["<S>", "a", "b", "<S>", "c", "<S>", "d"]
     assert stream.doc_starts.tolist() == [0, 5]
 
@@ -43,7 +42,7 @@ def test_an_awd_lstm_reads_its_own_tokens():
 def test_a_corpus_without_words_is_an_error_that_names_it(kind, documents):
     with pytest.raises(ValueError, match=r"corpus of \[corpora.dev\] is empty"):
         docs = [make_doc(words) for words in documents]
-        build_stream(docs, kind, source="[corpora.dev]")
+        stream_of(kind, docs, source="[corpora.dev]")
 
 
 @pytest.mark.parametrize("kind", ["bilm", "awd_lstm"])

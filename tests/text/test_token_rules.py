@@ -1,8 +1,8 @@
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from spacy_elmo_ulmfit.text import lm_tokens
+from spacy_elmo_ulmfit.text import DocTokenizer
 from spacy_elmo_ulmfit.text.token_rules import SPECIALS
 
 from ..util import make_doc
@@ -33,26 +33,26 @@ def test_rules_are_those_of_the_published_models(words, expected, owners):
     if words[0] == "Waaay":
         # A single letter has no case to tell of.
         expected = [word for word in expected if word != "xxmaj"]
-    found = lm_tokens(make_doc(words))
+    found = DocTokenizer()(make_doc(words))
     assert found.words == ["xxbos", *expected]
     if owners is not None:
         assert found.owners == [-1, *owners]
 
 
 def test_repeated_words_are_counted_once():
-    found = lm_tokens(make_doc(["no", "no", "no", "no", "way"]))
+    found = DocTokenizer()(make_doc(["no", "no", "no", "no", "way"]))
     assert found.words == ["xxbos", "xxwrep", "4", "no", "way"]
 
 
 @pytest.mark.parametrize("n", [3, 4, 7])
 def test_tokens_of_repeated_words_belong_to_those_words(n):
-    owners = lm_tokens(make_doc(["so"] + ["no"] * n + ["way"])).owners
+    owners = DocTokenizer()(make_doc(["so"] + ["no"] * n + ["way"])).owners
     assert owners[:2] == [-1, 0] and owners[-1] == n + 1
     assert owners == sorted(owners) and {1, n} <= set(owners)
 
 
 def test_very_many_repeated_characters_do_not_break_a_document():
-    found = lm_tokens(make_doc(["aaabbb" * 1000]))
+    found = DocTokenizer()(make_doc(["aaabbb" * 1000]))
     assert found.words[:4] == ["xxbos", "xxrep", "3", "a"]
     assert len(found.words) == 1 + 3 * 2000
 
@@ -60,7 +60,7 @@ def test_very_many_repeated_characters_do_not_break_a_document():
 @given(st.lists(st.text(min_size=1, max_size=8), max_size=12))
 def test_owners_tell_which_token_each_piece_belongs_to(words):
     doc = make_doc(words)
-    found = lm_tokens(doc)
+    found = DocTokenizer()(doc)
     assert len(found.words) == len(found.owners)
     assert (found.words[0], found.owners[0]) == ("xxbos", -1)
     assert found.owners == sorted(found.owners)
@@ -73,7 +73,8 @@ def test_owners_tell_which_token_each_piece_belongs_to(words):
 
 @given(st.text(min_size=1, max_size=12))
 def test_no_letter_is_lost(word):
-    found = lm_tokens(make_doc([word]))
+    assume(word.lower() not in SPECIALS)
+    found = DocTokenizer()(make_doc([word]))
     if make_doc([word])[0].is_space:
         assert found.words == ["xxbos"]
         return
@@ -95,7 +96,7 @@ def test_no_letter_is_lost(word):
 
 
 def test_an_empty_document_is_its_beginning():
-    assert lm_tokens(make_doc([])) == (["xxbos"], [-1])
+    assert DocTokenizer()(make_doc([])) == (["xxbos"], [-1])
 
 
 def test_special_ids_are_those_of_fastai():

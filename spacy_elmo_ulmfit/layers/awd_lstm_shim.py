@@ -1,0 +1,96 @@
+"""The shim of an AWD-LSTM, or of a classifier on one: its weights and how it reads text."""
+
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy
+import torch
+from spacy.tokens import Doc
+from torch import Tensor
+
+from ..checkpoints.native import Checkpoint
+from ..modules.awd_lstm import BACKWARD, AWDLSTMConfig
+from ..text import LMTokenizer, LMTokens, create_lm_tokenizer, read_lm_tokenizer
+from .shim import LanguageModelShim
+
+_TOKENIZER = "tokenizer"
+_PADDING_ID = AWDLSTMConfig(n_words=0).padding_idx
+
+
+class AWDLSTMShim(LanguageModelShim):
+    """An AWD-LSTM, alone or under a classifier, with its tokenizer.
+
+    tokens (str): Rules by which a new model reads text; weights bring their own.
+    settings (Any): Further arguments are those of `LanguageModelShim`.
+    """
+
+    def __init__(self, *, tokens: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.tokens = tokens
+        self._tokenizer: Optional[LMTokenizer] = None
+
+    @property
+    def tokenizer(self) -> LMTokenizer:
+        """How text is read; an error when there are no weights yet."""
+        if self._tokenizer is None:
+            self.module.eval()
+            raise ValueError("The language model has weights, but no tokenizer.")
+        return self._tokenizer
+
+    @property
+    def direction(self) -> str:
+        """Whether text is read `"forward"` or `"backward"`."""
+        return self.settings.get("encoder", self.settings)["direction"]
+
+    def set_tokenizer(self, tokenizer: LMTokenizer) -> None:
+        """Read text in another way, that of the weights.
+
+        tokenizer (LMTokenizer): The tokenizer.
+        """
+        self._tokenizer = tokenizer
+
+    def create_tokenizer(self, lang: Optional[str]) -> LMTokenizer:
+        """Set up the tokenizer of a new model.
+
+        lang (Optional[str]): Code of the language, `None` for any.
+        RETURNS (LMTokenizer): The tokenizer, by the rules that the config names.
+        """
+        self.set_tokenizer(create_lm_tokenizer(self.tokens, lang or "xx"))
+        return self.tokenizer
+
+    def read(self, doc: Doc) -> LMTokens:
+        """Return what the language model reads of a document, in the order it does.
+
+        doc (Doc): The document.
+        RETURNS (LMTokens): The tokens; a backward model has the last one first.
+        """
+        tokens = self.tokenizer(doc)
+        return tokens.reversed() if self.direction == BACKWARD else tokens
+
+    def word_ids(self, documents: Sequence[LMTokens]) -> Tuple[Tensor, List[int]]:
+        """Number the words of documents.
+
+        documents (Sequence[LMTokens]): The documents.
+        RETURNS (Tuple[Tensor, List[int]]): Ids padded on the right,
+            `(n_docs, longest)`, and the number of words of each document.
+        """
+        if self.vocabulary is None:
+            raise ValueError(f"This {self.kind} has no vocabulary to number words by.")
+        lengths = [len(document.words) for document in documents]
+        shape = (len(documents), max(lengths))
+        ids = numpy.full(shape, _PADDING_ID, dtype=numpy.int64)
+        for row, document in zip(ids, documents):
+            row[: len(document.words)] = self.vocabulary.ids(document.words)
+        return torch.from_numpy(ids).to(self.device), lengths
+
+    def checkpoint(self) -> Checkpoint:
+        """See `LanguageModelShim.checkpoint`."""
+        checkpoint = super().checkpoint()
+        checkpoint.extra[_TOKENIZER] = self.tokenizer.to_json()
+        checkpoint.extra_tensors.update(self.tokenizer.tensors())
+        return checkpoint
+
+    def load(self, checkpoint: Checkpoint, *, source: str = "the weights") -> None:
+        """See `LanguageModelShim.load`."""
+        super().load(checkpoint, source=source)
+        data: Optional[Dict[str, Any]] = checkpoint.extra.get(_TOKENIZER)
+        self.set_tokenizer(read_lm_tokenizer(data, checkpoint.extra_tensors))
