@@ -146,11 +146,13 @@ def last_positions(document: LMTokens, doc: Doc) -> Dict[int, int]:
 
     document (LMTokens): The document as the model reads it.
     doc (Doc): The document.
-    RETURNS (Dict[int, int]): Places in `document`; white space may have none.
+    RETURNS (Dict[int, int]): Places in `document`; white space has none, read or not.
     """
     places = {owner: i for i, owner in enumerate(document.owners) if owner >= 0}
     following = 0
     for token in reversed(list(doc)):
-        if token.i in places or not token.is_space:
+        if token.is_space:
+            places.pop(token.i, None)
+        else:
             following = places.setdefault(token.i, following)
     return places
