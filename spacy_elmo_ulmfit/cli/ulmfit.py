@@ -2,12 +2,18 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import typer
 from spacy.cli._util import Arg, Opt, app
 from wasabi import msg
 
+from ..explain.error_analysis import (
+    Classification,
+    classify,
+    read_classification,
+)
+from ..explain.error_page import errors_to_html
 from ..explain.explanation import (
     INPUT_GRADIENTS,
     INTRINSIC_ATTENTION,
@@ -30,6 +36,7 @@ ulmfit_cli = typer.Typer(
 app.add_typer(ulmfit_cli)
 
 _N_PRINTED = 8
+_TRAIN = "Write one with 'python -m spacy train'"
 
 
 class Method(str, Enum):
@@ -63,13 +70,86 @@ def explain_cli(
     with user_errors():
         text = _read_text(text)
         prepare(use_gpu, None, False)
-        nlp = load_pipeline(pipeline, fix="Write one with 'python -m spacy train'")
+        nlp = load_pipeline(pipeline, fix=_TRAIN)
         doc = nlp(text)
         methods = METHODS if method is Method.all else [method.value]
         found = [explain(nlp, doc, label, one, component=component) for one in methods]
         write_text(output_path, to_html(found, page=True))
         _print_explanations(found)
         msg.good("Saved the page", str(output_path))
+
+
+@ulmfit_cli.command("errors")
+def errors_cli(
+    predictor: str = Arg(
+        ..., help="Pipeline with a text classifier, or a .spacy file of its predictions"
+    ),
+    data_path: Path = Arg(..., help="The .spacy file that spacy evaluate gets"),
+    output_path: Path = Opt(..., "--output", "-o", help="HTML file to write"),
+    limit: int = Opt(20, "--limit", "-n", help="Most texts in a list", min=1),
+    threshold: Optional[float] = Opt(
+        None, help="Probability from which one of several labels counts as predicted"
+    ),
+    component: Optional[str] = Opt(
+        None, help="The classifier's component, where there are several"
+    ),
+    code_path: Optional[Path] = Opt(
+        None, "--code", "-c", help="Python file with functions to import"
+    ),
+    use_gpu: int = Opt(-1, "--gpu-id", "-g", help="GPU ID or -1 for CPU"),
+) -> None:
+    """Show where a text classifier is wrong, as an HTML page.
+
+    Any classifier that writes doc.cats will do. Instead of a pipeline it can be a file
+    of predictions, as spacy apply and the project's scripts/ensemble.py write it.
+    """
+    with user_errors():
+        prepare(use_gpu, code_path, False)
+        found = _classify(predictor, data_path, component, threshold)
+        html = errors_to_html(
+            found,
+            page=True,
+            limit=limit,
+            title=f"Where {Path(predictor).name} is wrong",
+        )
+        write_text(output_path, html)
+        _print_errors(found)
+        msg.good("Saved the page", str(output_path))
+
+
+def _classify(
+    predictor: str,
+    data_path: Path,
+    component: Optional[str],
+    threshold: Optional[float],
+) -> Classification:
+    if not predictor.endswith(".spacy"):
+        nlp = load_pipeline(predictor, fix=_TRAIN)
+        return classify(nlp, data_path, component=component, threshold=threshold)
+    if component is not None:
+        raise ValueError(
+            f"--component is about a pipeline, but {predictor} holds predictions: leave "
+            "it out."
+        )
+    settings = {} if threshold is None else {"threshold": threshold}
+    return read_classification(Path(predictor), data_path, **settings)
+
+
+def _print_errors(found: Classification) -> None:
+    support = found.support()
+    rows: List[Tuple[str, ...]] = [
+        (label, str(support[label]), *(f"{100 * value:.2f}" for value in scores))
+        for label, score in found.scores_per_label().items()
+        for scores in [(score.precision, score.recall, score.fscore)]
+    ]
+    header: Tuple[str, ...] = ("label", "texts", "P", "R", "F")
+    msg.table(rows, header=header, aligns=("l", "r", "r", "r", "r"), divider=True)
+    if found.multi_label:
+        return
+    pairs = found.confused_pairs()[:_N_PRINTED]
+    rows = [(pair.true, pair.predicted, str(pair.n_texts)) for pair in pairs]
+    header = ("true", "predicted", "texts")
+    msg.table(rows, header=header, aligns=("l", "l", "r"), divider=True)
 
 
 def _print_explanations(explanations: List[Explanation]) -> None:

@@ -1,5 +1,7 @@
 """Why a text classifier decides as it does, and where it goes wrong."""
 
+from .error_analysis import Classification, classify, read_classification
+from .error_page import render_errors
 from .explanation import (
     INPUT_GRADIENTS,
     INTRINSIC_ATTENTION,
@@ -16,8 +18,12 @@ __all__ = [
     "INTRINSIC_ATTENTION",
     "METHODS",
     "OCCLUSION",
+    "Classification",
     "Explanation",
+    "classify",
     "correlation",
     "explain",
+    "read_classification",
     "render",
+    "render_errors",
 ]

@@ -125,15 +125,15 @@ def _pool(model: ULMFiTClassifier, embedded: Tensor) -> Tensor:
     The graph of a window is built again in the backward pass, from the state it
     started with, so that a long document needs no more memory than its outputs.
     """
-    pool, bptt = DocumentPool(1), model.config.bptt
-    state = model.encoder.zero_state(1)
+    pool, state = DocumentPool(1), model.encoder.zero_state(1)
     length = torch.tensor([len(embedded)], device=embedded.device)
-    for start in range(0, len(embedded), bptt):
-        window = embedded[start : start + bptt]
+    remaining = length
+    for window in embedded.split(model.config.bptt):
         output, state = checkpoint(
             _read, model.encoder, window, state, use_reentrant=False
         )
-        pool.add(output, length - start)
+        pool.add(output, remaining)
+        remaining = remaining - len(window)
     return pool.pooled(length)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import spacy
 from spacy.cli._util import app
+from spacy.cli.apply import apply
 from typer.testing import CliRunner
 
 import spacy_elmo_ulmfit.cli  # noqa: F401
@@ -70,4 +71,36 @@ def test_explain_says_what_is_wrong_and_writes_nothing(path, tmp_path):
     binary.write_bytes(b"\xff\xfe\xfa")
     refused(run("explain", path, binary, *output), "binary.txt is not UTF-8")
     refused(run("explain", path, TEXT, "-o", tmp_path), "is a directory")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_errors_writes_a_page_of_what_spacy_evaluate_scores(
+    path, textcat_corpus, tmp_path
+):
+    output = tmp_path / "errors.html"
+    result = run("errors", path, textcat_corpus, "-o", output, "--limit", 3)
+    assert result.exit_code == 0, result.output
+    page = Page(output.read_text(encoding="utf-8"))
+    assert len(page.text("lm-quote")) == 3
+    assert page.text("h1") == ["Where pipeline is wrong"]
+    assert "food" in result.output and "predicted" in result.output
+
+
+def test_errors_reads_the_predictions_that_spacy_apply_wrote(
+    path, textcat_corpus, tmp_path
+):
+    predictions, output = tmp_path / "predictions.spacy", tmp_path / "errors.html"
+    apply(textcat_corpus, predictions, str(path), "text", 8, 1)
+    pages = []
+    for predictor in (path, predictions):
+        assert run("errors", predictor, textcat_corpus, "-o", output).exit_code == 0
+        pages.append(Page(output.read_text(encoding="utf-8")).text("lm-card"))
+    assert pages[0] == pages[1]
+
+
+def test_errors_says_what_is_wrong_and_writes_nothing(path, textcat_corpus, tmp_path):
+    output = ["-o", tmp_path / "page.html"]
+    refused(run("errors", path, tmp_path / "no.spacy", *output), "no file", "no.spacy")
+    found = run("errors", textcat_corpus, textcat_corpus, *output, "--component", "x")
+    refused(found, "--component is about a pipeline")
     assert not (tmp_path / "page.html").exists()
