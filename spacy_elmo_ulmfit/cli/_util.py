@@ -64,3 +64,18 @@ def load_config(path: Path, extra_args: List[str]) -> Config:
         raise ValueError(f"There is no config file {path}. Correct the path.")
     overrides = parse_config_overrides(extra_args)
     return util.load_config(path, overrides=overrides, interpolate=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then put it in the old one's place.
+
+    path (Path): The file; its directory is made where there is none.
+    text (str): What is written.
+    RAISES (ValueError): If there is a directory of that name.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory. Give the name of a file in it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
