@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any, List
 
 from .files import SourceFiles, full_name, read_bytes
-from .options import WordList
+from .options import WordList, read_text
 from .pickles import load_plain
 
 # fastai fills vocabularies up with this word, any number of times; it is never read.
@@ -27,15 +27,13 @@ def read_word_list(files: SourceFiles, name: str) -> WordList:
     if suffix in (".pkl", ".pickle"):
         with files.open(name) as file:
             return WordList(_as_words(load_plain(file, shown), shown), shown)
-    data = read_bytes(files, name)
+    text = read_text(read_bytes(files, name), shown)
+    if suffix != ".json":
+        return WordList(_lines(text, suffix), shown)
     try:
-        text = data.decode("utf-8")
-        value = json.loads(text) if suffix == ".json" else _lines(text, suffix)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{shown} is not UTF-8 text ({error}).") from error
-    except ValueError as error:
+        return WordList(_as_words(json.loads(text), shown), shown)
+    except json.JSONDecodeError as error:
         raise ValueError(f"{shown} is not JSON ({error}).") from error
-    return WordList(_as_words(value, shown), shown)
 
 
 def name_repeated(words: List[str]) -> List[str]:

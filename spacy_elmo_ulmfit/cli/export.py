@@ -8,9 +8,11 @@ from spacy.cli._util import Arg, Opt
 from wasabi import msg
 
 from ..checkpoints import Checkpoint, write_bilm_tf, write_fastai
+from ..checkpoints.bilm_tf import OPTIONS_FILE
+from ..checkpoints.fastai_writer import VOCABULARY_FILE
 from ..pipeline.source import find_model, load_pipeline
 from ..pretraining.loop import replace_directory
-from ._util import user_errors
+from ._util import check_directory, user_errors
 from .lm import lm_cli
 
 
@@ -25,10 +27,12 @@ class _Exporter(NamedTuple):
     """Which models a format holds, and how it is written.
 
     kinds (Tuple[str, ...]): Kinds of models.
+    mark (str): A file that every output has.
     write (Callable): Takes the folder, the model and a classifier's labels.
     """
 
     kinds: Tuple[str, ...]
+    mark: str
     write: Callable[[Path, Checkpoint, Sequence[str]], None]
 
 
@@ -37,8 +41,10 @@ def _write_bilm_tf(folder: Path, checkpoint: Checkpoint, labels: Sequence[str]) 
 
 
 _EXPORTERS: Dict[ExportFormat, _Exporter] = {
-    ExportFormat.bilm_tf: _Exporter(("bilm",), _write_bilm_tf),
-    ExportFormat.fastai: _Exporter(("awd_lstm", "ulmfit_classifier"), write_fastai),
+    ExportFormat.bilm_tf: _Exporter(("bilm",), OPTIONS_FILE, _write_bilm_tf),
+    ExportFormat.fastai: _Exporter(
+        ("awd_lstm", "ulmfit_classifier"), VOCABULARY_FILE, write_fastai
+    ),
 }
 
 
@@ -56,6 +62,7 @@ def export_cli(
     """
     with user_errors():
         exporter = _EXPORTERS[format]
+        check_directory(output_path, exporter.mark)
         nlp = load_pipeline(pipeline)
         found = find_model(nlp, exporter.kinds, source=pipeline)
         labels = getattr(nlp.get_pipe(found.name), "labels", ())

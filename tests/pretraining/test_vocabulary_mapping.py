@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,13 @@ NEW = ["<unk>", "<pad>", "new", "c", "a", "newer"]
 ROWS = {
     "bilm": ("head.weight", "head.bias"),
     "awd_lstm": ("embedding.weight", "decoder_bias"),
+    "qrnn": ("embedding.weight", "decoder_bias"),
 }
-BUILD = {"bilm": tiny_bilm, "awd_lstm": tiny_awd_lstm}
+BUILD = {
+    "bilm": tiny_bilm,
+    "awd_lstm": tiny_awd_lstm,
+    "qrnn": partial(tiny_awd_lstm, rnn="qrnn"),
+}
 
 
 def vocabulary(words):
