@@ -24,7 +24,7 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import LinearSVC
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
-from transfer import RESULTS, ROOT, prepare
+from _runs import RESULTS, ROOT, prepare
 from wasabi import msg
 
 from spacy_elmo_ulmfit.vectors.sklearn import ElmoVectorizer
