@@ -10,7 +10,7 @@ from thinc.api import Model, torch2xp, xp2torch
 from torch import Tensor
 
 from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
-from ..text import LMTokens
+from ..text import LMTokens, TokenRules
 from .awd_lstm_shim import AWDLSTMShim
 from .types import DocLayers, LanguageModelT
 
@@ -36,7 +36,7 @@ def build_awd_lstm_model(
     bptt: int = 70,
     batch_size: int = 64,
     direction: Literal["forward", "backward"] = "forward",
-    tokens: str = "doc",
+    tokens: TokenRules = "v2",
     storage: Literal["float32", "float16"] = "float32",
 ) -> LanguageModelT:
     """Build an AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182).
