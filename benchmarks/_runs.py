@@ -64,26 +64,26 @@ def run_table(
 ) -> None:
     """Run all rows with all seeds, write and print the table."""
     results = [
-        summarize(task, runs, metric) for runs in run_rows(task, rows, work, seeds, jobs)
+        summarize(task, runs, metric)
+        for runs in run_rows(task, rows, work, seeds, jobs)
     ]
     RESULTS.mkdir(parents=True, exist_ok=True)
     srsly.write_json(RESULTS / f"{task}.json", {"machine": machine(), "rows": results})
     header = list(results[0])
     table = [[str(value) for value in row.values()] for row in results]
     msg.table(table, header=header, divider=True)
-    (RESULTS / f"{task}.md").write_text(
-        markdown_table(header, table), encoding="utf-8"
-    )
+    (RESULTS / f"{task}.md").write_text(markdown_table(header, table), encoding="utf-8")
 
 
 def run_rows(
     task: str, rows: Sequence[Row], work: Path, seeds: int, jobs: int
 ) -> List[List[Dict[str, Any]]]:
     """Run all rows with all seeds; return the runs of each row."""
-    tasks = [(row, seed) for row in rows for seed in range(seeds)]
+    # Seed by seed, so that a benchmark that is stopped has compared all rows.
+    tasks = [(row, seed) for seed in range(seeds) for row in rows]
     with ThreadPoolExecutor(jobs) as pool:
         runs = list(pool.map(lambda item: run(task, item[0], item[1], work), tasks))
-    return [runs[i : i + seeds] for i in range(0, len(runs), seeds)]
+    return [runs[i :: len(rows)] for i in range(len(rows))]
 
 
 def run(task: str, row: Row, seed: int, work: Path) -> Dict[str, Any]:
@@ -92,7 +92,9 @@ def run(task: str, row: Row, seed: int, work: Path) -> Dict[str, Any]:
     record = folder / "run.json"
     if not record.exists():
         settings = row.settings(seed)
-        overrides = [part for key, value in settings.items() for part in (f"--{key}", value)]
+        overrides = [
+            part for key, value in settings.items() for part in (f"--{key}", value)
+        ]
         seconds = spacy_command(
             "train", row.config, "--output", folder, "--system.seed", seed, *overrides
         )

@@ -1,7 +1,6 @@
 """What the shipped language models are worth: the same networks with and without them.
 
     python benchmarks/transfer.py uner-ewt --data DATA
-    python benchmarks/transfer.py trec6 --data DATA
 
 DATA is a folder with the data sets, as docs/data.md describes. Every run is a plain
 `spacy train` in a folder of its own; a run that is there already is not repeated, so
@@ -14,6 +13,11 @@ import typer
 from _runs import DATA, JOBS, SEEDS, WORK, Row, config_file, prepare, run_table
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+@app.callback()
+def main() -> None:
+    """Choose a task."""
 
 
 @app.command("uner-ewt")
