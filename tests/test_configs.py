@@ -120,6 +120,10 @@ def test_a_config_trains_and_its_pipeline_is_loaded_and_predicts(name, paths, tm
     train(path, tmp_path, overrides={**overrides, **sizes(config), **STEPS})
     nlp = spacy.load(tmp_path / "model-last")
     pipe_name = nlp.pipe_names[-1]
+    if "_elmo" in name:
+        learnt = nlp.meta["spacy_elmo_ulmfit"]["mixes"]
+        assert len(learnt) == (2 if name == "ner_elmo_both" else 1)
+        assert {mix["component"] for mix in learnt} == {pipe_name}
     doc, empty = nlp.pipe([SENTENCES[0][0], ""])
     assert len(empty) == 0
     assert len(nlp.get_pipe(pipe_name).labels) > 1
@@ -137,6 +141,9 @@ def test_a_baseline_differs_from_its_elmo_config_in_elmo_alone(task):
     elmo, baseline = (
         load_config(CONFIGS / f"{task}_{kind}.cfg") for kind in ("elmo", "baseline")
     )
+    report = elmo["training"].pop("before_to_disk")
+    assert report == {"@callbacks": "spacy-elmo-ulmfit.mix_report.v1"}
+    assert baseline["training"].pop("before_to_disk") is None
     assert elmo["training"] == baseline["training"]
     networks = [
         config["components"][task]["model"].pop("tok2vec")

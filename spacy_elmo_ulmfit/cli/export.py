@@ -8,9 +8,10 @@ from spacy.cli._util import Arg, Opt
 from wasabi import msg
 
 from ..checkpoints import Checkpoint, write_bilm_tf
+from ..checkpoints.bilm_tf import OPTIONS_FILE
 from ..pipeline.source import load_language_model
 from ..pretraining.loop import replace_directory
-from ._util import user_errors
+from ._util import check_directory, user_errors
 from .lm import lm_cli
 
 
@@ -38,6 +39,7 @@ def export_cli(
     read, and vocab.txt if the biLM has a vocabulary.
     """
     with user_errors():
+        check_directory(output_path, OPTIONS_FILE)
         found = load_language_model(pipeline, _KINDS[format])
 
         def write(folder: Path) -> None:

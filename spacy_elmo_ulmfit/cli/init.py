@@ -8,9 +8,10 @@ from spacy.cli._util import Arg, Opt, init_cli
 from wasabi import msg
 
 from ..checkpoints import read_elmo
+from ..checkpoints.options import read_text
 from ..pipeline.imported import create_elmo_pipeline
 from ..pretraining.loop import replace_directory
-from ._util import user_errors
+from ._util import check_directory, user_errors
 
 
 class InitialState(str, Enum):
@@ -57,6 +58,7 @@ def init_elmo_cli(
     by spacy.load and reused by source = "..." in other configs.
     """
     with user_errors():
+        check_directory(output_path, "config.cfg")
         imported = read_elmo(
             source,
             options=options,
@@ -85,7 +87,7 @@ def _read_sentences(path: Optional[Path]) -> Optional[List[str]]:
         return None
     if not path.is_file():
         raise ValueError(f"There is no file {path} of neutral sentences.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path.read_bytes(), str(path)).splitlines()
     sentences = [line for line in lines if line.strip()]
     if not sentences:
         raise ValueError(f"{path} holds no sentence for the warm state.")

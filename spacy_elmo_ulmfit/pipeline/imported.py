@@ -35,8 +35,8 @@ def create_elmo_pipeline(
     initial_state (str): What sequences start from; the warm state is stored in any
         case.
     storage (str): Type the weights are stored in.
-    warm_text (Optional[List[str]]): Neutral sentences of the language, by default
-        those of `neutral_texts`.
+    warm_text (Optional[List[str]]): Neutral sentences of the language; by default
+        the warm state that comes with the biLM, else those of `neutral_texts`.
     alignment (Optional[Path]): File of a matrix that maps the vectors into another
         language's.
     RETURNS (Language): The pipeline.
@@ -65,10 +65,10 @@ def create_elmo_pipeline(
     nlp = load_model_from_config(config, auto_fill=True)
     shim = cast(ElmoTok2Vec, nlp.get_pipe(_NAME)).shim
     shim.load(imported.checkpoint, source=source)
-    sentences = neutral_sentences(nlp)
-    if warm_text:
-        sentences = [[t.text for t in nlp.make_doc(text)] for text in warm_text]
-    store_warm_state(shim.bilm, shim.indexer, sentences)
+    # A biLM that was trained here brings its own.
+    if warm_text or not shim.bilm.warm_hidden.any():
+        sentences = neutral_sentences(nlp, warm_text)
+        store_warm_state(shim.bilm, shim.indexer, sentences)
     if alignment is not None:
         shim.bilm.set_alignment(read_alignment(alignment))
     nlp.meta[META_KEY] = {

@@ -62,10 +62,13 @@ def load_language_model(path: Union[str, Path], kind: str) -> SourceModel:
     return find_language_model(nlp, kind, source=str(path))
 
 
-def load_pipeline(path: Union[str, Path]) -> spacy.Language:
+def load_pipeline(
+    path: Union[str, Path], *, fix: str = "Write one with 'python -m spacy lm pretrain'"
+) -> spacy.Language:
     """Load a pipeline, or say what is wrong with its path.
 
     path (Union[str, Path]): A pipeline's directory or the name of its package.
+    fix (str): How one comes by such a pipeline, for the error message.
     RETURNS (Language): The pipeline.
     RAISES (ValueError): If there is no pipeline there.
     """
@@ -73,9 +76,8 @@ def load_pipeline(path: Union[str, Path]) -> spacy.Language:
         return spacy.load(path)
     except OSError as error:
         raise ValueError(
-            f"There is no pipeline '{path}' to take a language model from: neither a "
-            "directory with a config.cfg nor an installed package. Write one with "
-            "'python -m spacy lm pretrain', or correct the path."
+            f"There is no pipeline '{path}': neither a directory with a config.cfg nor "
+            f"an installed package. {fix}, or correct the path."
         ) from error
 
 

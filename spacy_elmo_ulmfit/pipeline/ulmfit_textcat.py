@@ -234,7 +234,7 @@ class ULMFiTClassifierPipe(SafetensorsModel):
     def _create_from(self, source: SourceModel, path: str) -> None:
         found = source.checkpoint()
         expected = self.shim.settings["encoder"]
-        sizes = ("embedding_dim", "hidden_dim", "n_layers", "direction")
+        sizes = ("embedding_dim", "hidden_dim", "n_layers", "rnn", "direction")
         check_settings(
             {name: expected[name] for name in sizes}, found.settings, source=path
         )

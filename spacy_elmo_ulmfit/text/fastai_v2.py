@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from torch import Tensor
 
 from .aligned_text import AlignedText, Piece
-from .language_tokenizer import LanguageTokenizer
+from .language_tokenizer import ChunkRules, LanguageTokenizer
 from .lm_tokens import LMTokens, find_owners
 from .token_rules import (
     BEGIN,
@@ -44,10 +44,8 @@ _REPEATED_CHARACTER = re.compile(r"(\S)\1{2,}")
 _REPEATED_WORD = re.compile(r"(?:\s|^)(\w+)\s+((?:\1\s+)+)\1(\s|\W|$)")
 _SEPARATED = re.compile(r"[/#\\]")
 _SPACES = re.compile(" {2,}")
-# Between white space. Only ASCII letters count as capitals at the beginning.
-_CAPITALS = re.compile(
-    r"(?<!\S)(?:(?P<upper>[A-Z]+[^a-z\s]*)|[A-Z][^A-Z\s]*)(?!\S)",
-)
+# Only ASCII letters count as capitals at the beginning of what stands between white space.
+_CAPITALS = re.compile(r"(?P<upper>[A-Z]+[^a-z\s]*)|[A-Z][^A-Z\s]*")
 
 
 class V2Tokenizer:
@@ -66,18 +64,16 @@ class V2Tokenizer:
     unknown = UNKNOWN
 
     def __init__(self, lang: str, version: Optional[str] = None) -> None:
-        self.split = LanguageTokenizer(lang, SPECIALS, version)
+        rules = ChunkRules(lower_case, show_spaces)
+        self.split = LanguageTokenizer(lang, SPECIALS, rules, version)
 
     def __call__(self, doc: Doc) -> LMTokens:
         """See `LMTokenizer`."""
         text = AlignedText(doc.text)
         rewrite(text)
-        prefix = f"{BEGIN} "
-        words, ends = self.split(prefix + text.text)
-        origins = numpy.concatenate([numpy.full(len(prefix), -1), text.origins])
-        return LMTokens(
-            [word.replace(" ", "▁") for word in words], find_owners(doc, origins[ends])
-        )
+        words, places = self.split(text.text)
+        owners = find_owners(doc, text.origins[places])
+        return LMTokens([BEGIN, *words], [-1, *owners])
 
     def to_json(self) -> Dict[str, Any]:
         """See `LMTokenizer.to_json`."""
@@ -89,7 +85,7 @@ class V2Tokenizer:
 
 
 def rewrite(text: AlignedText) -> None:
-    """Apply the rules to a text, in their order.
+    """Apply the rules that look beyond white space to a text, in their order.
 
     text (AlignedText): The text.
     """
@@ -99,10 +95,26 @@ def rewrite(text: AlignedText) -> None:
     if _has_repeated_word(text.text):
         text.sub(_REPEATED_WORD, _mark_repeated_word)
     text.sub(_SEPARATED, _separate)
-    text.sub(_SPACES, lambda match: [Piece(" ", *match.span())])
-    text.sub(_CAPITALS, _mark_capitals)
-    text.lower()
+    if "  " in text.text:
+        text.sub(_SPACES, lambda match: [Piece(" ", *match.span())])
     text.strip()
+
+
+def lower_case(chunk: str) -> Tuple[str, str]:
+    """Lower-case what stands between white space, and announce what that loses.
+
+    chunk (str): The characters.
+    RETURNS (Tuple[str, str]): `xxup`, `xxmaj` or nothing, and the characters.
+    """
+    match = _CAPITALS.fullmatch(chunk)
+    if match is None or len(chunk) == 1:
+        return "", chunk.lower()
+    return UPPER if match["upper"] else CAPITALIZED, chunk.lower()
+
+
+def show_spaces(word: str) -> List[str]:
+    """Make the spaces in a word visible."""
+    return [word.replace(" ", "▁")]
 
 
 def _replace_markup(text: AlignedText) -> None:
@@ -156,11 +168,3 @@ def _separate(match: "re.Match[str]") -> List[Piece]:
         Piece(match.group(), start, end),
         Piece(" ", end - 1, end),
     ]
-
-
-def _mark_capitals(match: "re.Match[str]") -> List[Piece]:
-    start, end = match.span()
-    if end - start == 1:
-        return [Piece(match.group(), start, end)]
-    marker = UPPER if match["upper"] else CAPITALIZED
-    return [Piece(f"{marker} ", start, start), Piece(match.group(), start, end)]

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -11,8 +13,13 @@ NEW = ["<unk>", "<pad>", "new", "c", "a", "newer"]
 ROWS = {
     "bilm": ("head.weight", "head.bias"),
     "awd_lstm": ("embedding.weight", "decoder_bias"),
+    "qrnn": ("embedding.weight", "decoder_bias"),
 }
-BUILD = {"bilm": tiny_bilm, "awd_lstm": tiny_awd_lstm}
+BUILD = {
+    "bilm": tiny_bilm,
+    "awd_lstm": tiny_awd_lstm,
+    "qrnn": partial(tiny_awd_lstm, rnn="qrnn"),
+}
 
 
 def vocabulary(words):
