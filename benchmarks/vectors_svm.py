@@ -3,7 +3,7 @@
     python benchmarks/vectors_svm.py --data DATA
 
 DATA is a folder with the data sets, as docs/data.md describes. TREC-6 is split as
-benchmarks/transfer.py splits it; C is chosen by cross-validation on the training part.
+benchmarks/ulmfit.py splits it; C is chosen by cross-validation on the training part.
 Results go to benchmarks/results.
 """
 
