@@ -124,6 +124,10 @@ def test_a_config_trains_and_its_pipeline_is_loaded_and_predicts(name, paths, tm
     train(path, tmp_path, overrides={**overrides, **sizes(config), **STEPS})
     nlp = spacy.load(tmp_path / "model-last")
     pipe_name = nlp.pipe_names[-1]
+    if "_elmo" in name:
+        learnt = nlp.meta["spacy_elmo_ulmfit"]["mixes"]
+        assert len(learnt) == (2 if name == "ner_elmo_both" else 1)
+        assert {mix["component"] for mix in learnt} == {pipe_name}
     doc, empty = nlp.pipe([SENTENCES[0][0], ""])
     assert len(empty) == 0
     assert len(nlp.get_pipe(pipe_name).labels) > 1
@@ -144,6 +148,9 @@ def test_a_baseline_differs_from_a_config_with_a_language_model_in_that_alone(
     with_model, baseline = (
         load_config(CONFIGS / f"{task}_{name}.cfg") for name in (kind, "baseline")
     )
+    report = with_model["training"].pop("before_to_disk")
+    assert report == {"@callbacks": "spacy-elmo-ulmfit.mix_report.v1"}
+    assert baseline["training"].pop("before_to_disk") is None
     assert with_model["training"] == baseline["training"]
     networks = [
         config["components"][task]["model"].pop("tok2vec")

@@ -23,6 +23,22 @@ def user_errors() -> Iterator[None]:
         msg.fail("This did not work", str(error).strip(), exits=1)
 
 
+def check_directory(path: Path, mark: str) -> None:
+    """Make sure that a directory to be written replaces nothing but an older output.
+
+    path (Path): The directory.
+    mark (str): A file that every output of this kind has.
+    RAISES (ValueError): If it is a file, or holds anything else.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file. Name a directory to write to.")
+    if path.is_dir() and any(path.iterdir()) and not (path / mark).exists():
+        raise ValueError(
+            f"{path} holds other files, which would be lost (an older output has a "
+            f"{mark}). Name a new directory."
+        )
+
+
 def prepare(
     use_gpu: int, code_path: Optional[Path], verbose: bool, threads: int = 0
 ) -> None:

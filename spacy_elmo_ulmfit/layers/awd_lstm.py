@@ -10,7 +10,7 @@ from thinc.api import Model, torch2xp, xp2torch
 from torch import Tensor
 
 from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
-from ..text import LMTokens
+from ..text import LMTokens, TokenRules
 from .awd_lstm_shim import AWDLSTMShim
 from .types import DocLayers, LanguageModelT
 
@@ -28,6 +28,7 @@ def build_awd_lstm_model(
     embedding_dim: int = 400,
     hidden_dim: int = 1152,
     n_layers: int = 3,
+    rnn: Literal["lstm", "qrnn"] = "lstm",
     input_dropout: float = 0.25,
     hidden_dropout: float = 0.15,
     output_dropout: float = 0.1,
@@ -36,7 +37,7 @@ def build_awd_lstm_model(
     bptt: int = 70,
     batch_size: int = 64,
     direction: Literal["forward", "backward"] = "forward",
-    tokens: str = "doc",
+    tokens: TokenRules = "v2",
     storage: Literal["float32", "float16"] = "float32",
 ) -> LanguageModelT:
     """Build an AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182).
@@ -45,12 +46,13 @@ def build_awd_lstm_model(
 
     embedding_dim (int): Width of embeddings, and of the last layer's output.
     hidden_dim (int): Width of the layers between.
-    n_layers (int): Number of LSTM layers.
+    n_layers (int): Number of recurrent layers.
+    rnn (str): What they are: `"lstm"`, or `"qrnn"` as in MultiFiT.
     input_dropout (float): Locked dropout of the embedded input.
     hidden_dropout (float): Locked dropout between layers.
     output_dropout (float): Locked dropout of the last layer's output.
     embedding_dropout (float): Dropout of whole words.
-    weight_dropout (float): Dropout of the hidden-to-hidden matrices.
+    weight_dropout (float): Dropout of the hidden-to-hidden matrices, or of a QRNN's.
     bptt (int): Length of the windows a document is read in.
     batch_size (int): Documents computed at a time in prediction.
     direction (str): `"forward"`, or `"backward"` to read documents from their end.
@@ -63,6 +65,7 @@ def build_awd_lstm_model(
         embedding_dim=embedding_dim,
         hidden_dim=hidden_dim,
         n_layers=n_layers,
+        rnn=rnn,
         input_dropout=input_dropout,
         hidden_dropout=hidden_dropout,
         output_dropout=output_dropout,
@@ -146,11 +149,13 @@ def last_positions(document: LMTokens, doc: Doc) -> Dict[int, int]:
 
     document (LMTokens): The document as the model reads it.
     doc (Doc): The document.
-    RETURNS (Dict[int, int]): Places in `document`; white space may have none.
+    RETURNS (Dict[int, int]): Places in `document`; white space has none, read or not.
     """
     places = {owner: i for i, owner in enumerate(document.owners) if owner >= 0}
     following = 0
     for token in reversed(list(doc)):
-        if token.i in places or not token.is_space:
+        if token.is_space:
+            places.pop(token.i, None)
+        else:
             following = places.setdefault(token.i, following)
     return places

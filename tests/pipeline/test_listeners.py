@@ -3,9 +3,7 @@
 import copy
 import dataclasses
 import pickle
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -456,13 +454,13 @@ def test_copies_of_a_listener_keep_the_alignment(build, way):
 
 
 @pytest.fixture
-def alignments(monkeypatch, tmp_path):
+def alignments(tmp_path):
     """Alignment files by language, one of a wrong shape."""
     matrices = {"en": matrix(1), "de": matrix(2), "narrow": torch.eye(3)}
-    module = SimpleNamespace(read_alignment=lambda path: matrices[path.stem])
-    name = "spacy_elmo_ulmfit.checkpoints.alignment"
-    monkeypatch.setitem(sys.modules, name, module)
-    return {name: str(tmp_path / f"{name}.txt") for name in matrices}
+    paths = {name: str(tmp_path / f"{name}.npy") for name in matrices}
+    for name, path in paths.items():
+        numpy.save(path, matrices[name].numpy())
+    return paths
 
 
 def initialize_with(elmo, **settings):
@@ -491,7 +489,7 @@ def test_a_missing_language_is_an_error_that_names_the_others(
 
 
 def test_an_alignment_of_another_width_is_an_error(elmo, elmo_path, alignments):
-    match = r"narrow.txt.*'elmo_tok2vec'.*\(12, 12\), not \(3, 3\)"
+    match = r"narrow.npy.*'elmo_tok2vec'.*\(12, 12\), not \(3, 3\)"
     with pytest.raises(ValueError, match=match):
         initialize_with(elmo, path=str(elmo_path), alignment=alignments["narrow"])
 
