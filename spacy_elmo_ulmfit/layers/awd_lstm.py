@@ -28,6 +28,7 @@ def build_awd_lstm_model(
     embedding_dim: int = 400,
     hidden_dim: int = 1152,
     n_layers: int = 3,
+    rnn: Literal["lstm", "qrnn"] = "lstm",
     input_dropout: float = 0.25,
     hidden_dropout: float = 0.15,
     output_dropout: float = 0.1,
@@ -45,12 +46,13 @@ def build_awd_lstm_model(
 
     embedding_dim (int): Width of embeddings, and of the last layer's output.
     hidden_dim (int): Width of the layers between.
-    n_layers (int): Number of LSTM layers.
+    n_layers (int): Number of recurrent layers.
+    rnn (str): What they are: `"lstm"`, or `"qrnn"` as in MultiFiT.
     input_dropout (float): Locked dropout of the embedded input.
     hidden_dropout (float): Locked dropout between layers.
     output_dropout (float): Locked dropout of the last layer's output.
     embedding_dropout (float): Dropout of whole words.
-    weight_dropout (float): Dropout of the hidden-to-hidden matrices.
+    weight_dropout (float): Dropout of the hidden-to-hidden matrices, or of a QRNN's.
     bptt (int): Length of the windows a document is read in.
     batch_size (int): Documents computed at a time in prediction.
     direction (str): `"forward"`, or `"backward"` to read documents from their end.
@@ -63,6 +65,7 @@ def build_awd_lstm_model(
         embedding_dim=embedding_dim,
         hidden_dim=hidden_dim,
         n_layers=n_layers,
+        rnn=rnn,
         input_dropout=input_dropout,
         hidden_dropout=hidden_dropout,
         output_dropout=output_dropout,

@@ -23,6 +23,7 @@ def build_ulmfit_classifier(
     embedding_dim: int = 400,
     hidden_dim: int = 1152,
     n_layers: int = 3,
+    rnn: Literal["lstm", "qrnn"] = "lstm",
     input_dropout: float = 0.4,
     hidden_dropout: float = 0.3,
     output_dropout: float = 0.4,
@@ -48,13 +49,14 @@ def build_ulmfit_classifier(
 
     embedding_dim (int): Width of embeddings, and of the last layer's output.
     hidden_dim (int): Width of the layers between.
-    n_layers (int): Number of LSTM layers.
+    n_layers (int): Number of recurrent layers.
+    rnn (str): What they are: `"lstm"`, or `"qrnn"` as in MultiFiT.
     input_dropout (float): Locked dropout of the embedded input.
     hidden_dropout (float): Locked dropout between layers.
     output_dropout (float): Locked dropout of the encoder's output, and of the pooled
         document.
     embedding_dropout (float): Dropout of whole words.
-    weight_dropout (float): Dropout of the hidden-to-hidden matrices.
+    weight_dropout (float): Dropout of the hidden-to-hidden matrices, or of a QRNN's.
     drop_mult (float): Factor of the dropouts above.
     head_dim (int): Width of the head's hidden layer.
     head_dropout (float): Dropout of the head's hidden layer.
@@ -74,6 +76,7 @@ def build_ulmfit_classifier(
         embedding_dim=embedding_dim,
         hidden_dim=hidden_dim,
         n_layers=n_layers,
+        rnn=rnn,
         input_dropout=input_dropout * drop_mult,
         hidden_dropout=hidden_dropout * drop_mult,
         output_dropout=output_dropout * drop_mult,

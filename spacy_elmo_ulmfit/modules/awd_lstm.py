@@ -7,6 +7,7 @@ ULMFiT published (Howard & Ruder 2018, arXiv:1801.06146).
 from dataclasses import dataclass
 from typing import (
     Any,
+    Callable,
     Dict,
     Iterator,
     List,
@@ -14,6 +15,7 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
+    Union,
     cast,
 )
 
@@ -22,10 +24,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .dropout import embedding_dropout, locked_dropout
+from .qrnn import QRNNLayer
 
 FORWARD, BACKWARD = "forward", "backward"
+LSTM, QRNN = "lstm", "qrnn"
 
-AWDLSTMState = List[Tuple[Tensor, Tensor]]
+# What each layer carries on, (1, batch, width) each.
+AWDLSTMState = List[Tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,18 @@ class AWDLSTMConfig:
     n_words (int): Size of the vocabulary.
     embedding_dim (int): Width of embeddings, and of the last layer's output.
     hidden_dim (int): Width of the layers between.
-    n_layers (int): Number of LSTM layers.
+    n_layers (int): Number of recurrent layers.
     input_dropout (float): Locked dropout of the embedded input.
     hidden_dropout (float): Locked dropout between layers.
     output_dropout (float): Locked dropout of the last layer's output.
     embedding_dropout (float): Dropout of whole words.
-    weight_dropout (float): Dropout of the hidden-to-hidden matrices (DropConnect).
+    weight_dropout (float): Dropout of the hidden-to-hidden matrices (DropConnect), or
+        of the one matrix of each QRNN layer.
     padding_idx (int): Id of the padding word.
     direction (str): `"forward"`, or `"backward"` for a model that was trained to read
         text from its end; the module itself reads what it is given.
     decoder (bool): Whether there is a softmax, tied to the embedding.
+    rnn (str): What the layers are, `"lstm"` or `"qrnn"`.
     """
 
     n_words: int
@@ -59,6 +66,7 @@ class AWDLSTMConfig:
     padding_idx: int = 1
     direction: str = FORWARD
     decoder: bool = True
+    rnn: str = LSTM
 
     def layer_dims(self, layer: int) -> Tuple[int, int]:
         """Return the input and output width of a layer."""
@@ -75,7 +83,8 @@ class AWDLSTMOutput(NamedTuple):
     embedded (Tensor): Embeddings before input dropout. *Shape:* `(batch, n_steps, embedding_dim)`
     raw_outputs (List[Tensor]): Output of each layer before dropout.
     output (Tensor): Output of the last layer after output dropout.
-    state (AWDLSTMState): Last state of each layer, `(1, batch, width)` each.
+    state (AWDLSTMState): What each layer carries on, `(1, batch, width)` each: output
+        and cell of an LSTM; cell of a QRNN and, of its first layer, the last input.
     """
 
     embedded: Tensor
@@ -97,15 +106,20 @@ class WeightDropLSTM(nn.LSTM):
     def __init__(self, input_dim: int, output_dim: int) -> None:
         super().__init__(input_dim, output_dim, batch_first=True)
 
+    @property
+    def state_widths(self) -> Tuple[int, ...]:
+        """Widths of output and cell, which are carried on."""
+        return self.hidden_size, self.hidden_size
+
     def run(
-        self, inputs: Tensor, state: Tuple[Tensor, Tensor], weight_dropout: float
-    ) -> Tuple[Tensor, Tuple[Tensor, Tensor]]:
+        self, inputs: Tensor, state: Tuple[Tensor, ...], weight_dropout: float
+    ) -> Tuple[Tensor, Tuple[Tensor, ...]]:
         """Run the layer, with one weight mask for the whole call.
 
         inputs (Tensor): *Shape:* `(batch, n_steps, input_dim)`
-        state (Tuple[Tensor, Tensor]): Output and cell, `(1, batch, output_dim)` each.
+        state (Tuple[Tensor, ...]): Output and cell, `(1, batch, output_dim)` each.
         weight_dropout (float): Dropout of the hidden-to-hidden matrix; only in training.
-        RETURNS (Tuple[Tensor, Tuple[Tensor, Tensor]]): Outputs
+        RETURNS (Tuple[Tensor, Tuple[Tensor, ...]]): Outputs
             `(batch, n_steps, output_dim)` and the last state.
         """
         hidden_weight = cast(Tensor, self.weight_hh_l0)
@@ -122,8 +136,14 @@ class WeightDropLSTM(nn.LSTM):
         return output, (hidden, cell)
 
 
+RecurrentLayer = Union[WeightDropLSTM, QRNNLayer]
+
+
 class AWDLSTM(nn.Module):
-    """Embedding, LSTM layers with weight dropout, and a decoder tied to the embedding.
+    """Embedding, recurrent layers with weight dropout, a decoder tied to the embedding.
+
+    The layers are LSTMs, or QRNNs as in MultiFiT (Eisenschlos et al. 2019,
+    arXiv:1909.04761).
 
     config (AWDLSTMConfig): Sizes and dropouts.
     """
@@ -138,7 +158,7 @@ class AWDLSTM(nn.Module):
         )
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.layers = nn.ModuleList(
-            WeightDropLSTM(*config.layer_dims(i)) for i in range(config.n_layers)
+            _build_layer(config, number) for number in range(config.n_layers)
         )
         self.decoder_bias: Optional[nn.Parameter] = None
         if config.decoder:
@@ -182,7 +202,7 @@ class AWDLSTM(nn.Module):
     def encode(
         self, ids: Tensor, state: Optional[AWDLSTMState] = None
     ) -> AWDLSTMOutput:
-        """Run embedding and LSTM layers.
+        """Run embedding and recurrent layers.
 
         ids (Tensor): Word ids. *Shape:* `(batch, n_steps)`
         state (Optional[AWDLSTMState]): State to go on from, zeros when `None`.
@@ -200,10 +220,8 @@ class AWDLSTM(nn.Module):
         )
         hidden = locked_dropout(embedded, config.input_dropout, self.training)
         raw_outputs, last_states = [], []
-        for number, (layer, start) in enumerate(zip(self.layers, state)):
-            raw, last = cast(WeightDropLSTM, layer).run(
-                hidden, start, config.weight_dropout
-            )
+        for number, (layer, start) in enumerate(zip(self._rnns, state)):
+            raw, last = layer.run(hidden, start, config.weight_dropout)
             raw_outputs.append(raw)
             last_states.append(last)
             is_top = number == config.n_layers - 1
@@ -230,22 +248,43 @@ class AWDLSTM(nn.Module):
         """Return the state that a text starts from.
 
         batch_size (int): Number of texts.
-        RETURNS (AWDLSTMState): Output and cell of each layer, zeros.
-            *Shape:* `(1, batch_size, width of the layer)`
+        RETURNS (AWDLSTMState): Zeros for what each layer carries on.
         """
-        widths = [self.config.layer_dims(i)[1] for i in range(self.config.n_layers)]
+        zeros = self.embedding.weight.new_zeros
         return [
-            (
-                self.embedding.weight.new_zeros(1, batch_size, width),
-                self.embedding.weight.new_zeros(1, batch_size, width),
-            )
-            for width in widths
+            tuple(zeros(1, batch_size, width) for width in layer.state_widths)
+            for layer in self._rnns
         ]
+
+    @property
+    def _rnns(self) -> List[RecurrentLayer]:
+        return cast(List[RecurrentLayer], list(self.layers))
+
+
+def _build_layer(config: AWDLSTMConfig, number: int) -> RecurrentLayer:
+    dims = config.layer_dims(number)
+    if config.rnn == LSTM:
+        return WeightDropLSTM(*dims)
+    if config.rnn == QRNN:
+        return QRNNLayer(*dims, window=2 if number == 0 else 1)
+    raise ValueError(f"rnn = {config.rnn!r}: the layers are {LSTM!r} or {QRNN!r}.")
+
+
+def map_state(
+    state: AWDLSTMState, function: Callable[[Tensor], Tensor]
+) -> AWDLSTMState:
+    """Apply a function to every tensor of a state.
+
+    state (AWDLSTMState): The state.
+    function (Callable[[Tensor], Tensor]): Takes and returns `(1, batch, width)`.
+    RETURNS (AWDLSTMState): The new state.
+    """
+    return [tuple(function(part) for part in layer) for layer in state]
 
 
 def detach_state(state: AWDLSTMState) -> AWDLSTMState:
     """Cut a state off from the graph that computed it."""
-    return [(hidden.detach(), cell.detach()) for hidden, cell in state]
+    return map_state(state, torch.Tensor.detach)
 
 
 class Window(NamedTuple):
@@ -286,8 +325,7 @@ def read_windows(
         n_rows = int((lengths > start).sum())
         remaining = lengths[:n_rows] - start
         state = [
-            (hidden[:, :n_rows].contiguous(), cell[:, :n_rows].contiguous())
-            for hidden, cell in state
+            tuple(part[:, :n_rows].contiguous() for part in layer) for layer in state
         ]
         window = ids[:n_rows, start : start + bptt]
         has_grad = torch.ones_like(remaining, dtype=torch.bool)

@@ -8,7 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..modules.awd_lstm import AWDLSTM, activation_regularization, detach_state
+from ..modules.awd_lstm import (
+    AWDLSTM,
+    activation_regularization,
+    detach_state,
+    map_state,
+)
 from ..modules.bilm import BiLM, BiLMState
 from ..modules.heads import softmax_loss
 from ..text import (
@@ -263,7 +268,7 @@ class AWDLSTMObjective:
     def mask_state(self, state: Any, keep: Tensor) -> Any:
         """See `Objective.mask_state`."""
         rows = keep.to(self.device).view(1, -1, 1)
-        return [(hidden * rows, cell * rows) for hidden, cell in state]
+        return map_state(state, lambda part: part * rows)
 
     def step(
         self,
@@ -291,7 +296,7 @@ class AWDLSTMObjective:
             loss.unsqueeze(0),
             int((targets[0] != NO_TARGET).sum()),
             penalty,
-            [(h.float(), c.float()) for h, c in detach_state(encoded.state)],
+            map_state(detach_state(encoded.state), torch.Tensor.float),
         )
 
 

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ..util import tiny_awd_lstm, tiny_bilm, tiny_classifier
 BUILDERS = {
     "bilm": tiny_bilm,
     "awd_lstm": tiny_awd_lstm,
+    "qrnn": partial(tiny_awd_lstm, rnn="qrnn"),
     "ulmfit_classifier": tiny_classifier,
 }
 

@@ -12,11 +12,16 @@ WORDS = [*SPECIALS, "no", "way", "so", "4", "3"]
 DOCUMENTS = [["so", "No", " ", "WAY"], [], ["no"], ["\n"], ["way", "nooooo", "so"]]
 
 
-@pytest.fixture
-def model():
+@pytest.fixture(params=["lstm", "qrnn"])
+def model(request):
     torch.manual_seed(0)
     model = build_awd_lstm_model(
-        embedding_dim=4, hidden_dim=6, n_layers=2, bptt=3, batch_size=2
+        embedding_dim=4,
+        hidden_dim=6,
+        n_layers=2,
+        rnn=request.param,
+        bptt=3,
+        batch_size=2,
     )
     vocabulary = Vocabulary(WORDS, [1] * len(WORDS), unknown="xxunk")
     model.shims[0].create_tokenizer("en")

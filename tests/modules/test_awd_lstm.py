@@ -3,6 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from spacy_elmo_ulmfit.modules.awd_lstm import (
+    LSTM,
+    QRNN,
     AWDLSTMConfig,
     WeightDropLSTM,
     activation_regularization,
@@ -12,6 +14,7 @@ from spacy_elmo_ulmfit.modules.awd_lstm import (
 
 from ..util import NO_DROPOUT, padded, tiny_awd_lstm
 
+RNNS = [LSTM, QRNN]
 IDS = torch.tensor([[2, 5, 6, 7, 8, 9, 10, 3], [4, 4, 12, 0, 11, 5, 2, 9]])
 
 
@@ -52,8 +55,9 @@ def test_weight_drop_lstm_without_dropout_has_torch_gradients():
         torch.testing.assert_close(one.grad, two.grad)
 
 
-def test_weight_dropout_changes_outputs_but_never_parameters():
-    settings = {**NO_DROPOUT, "weight_dropout": 0.5}
+@pytest.mark.parametrize("rnn", RNNS)
+def test_weight_dropout_changes_outputs_but_never_parameters(rnn):
+    settings = {**NO_DROPOUT, "weight_dropout": 0.5, "rnn": rnn}
     model = tiny_awd_lstm(**settings).train()
     before = {name: p.clone() for name, p in model.named_parameters()}
     names = list(model.state_dict())
@@ -78,16 +82,18 @@ def test_weight_dropout_keeps_one_mask_for_all_steps():
     torch.testing.assert_close(found, other(inputs)[0])
 
 
+@pytest.mark.parametrize("rnn", RNNS)
 @pytest.mark.parametrize("name", sorted(NO_DROPOUT))
-def test_each_dropout_acts_in_training_and_not_in_prediction(name):
-    model = tiny_awd_lstm(**{**NO_DROPOUT, name: 0.5})
+def test_each_dropout_acts_in_training_and_not_in_prediction(name, rnn):
+    model = tiny_awd_lstm(**{**NO_DROPOUT, name: 0.5, "rnn": rnn})
     assert torch.equal(model(IDS)[0], model(IDS)[0])
     model.train()
     assert not torch.equal(model(IDS)[0], model(IDS)[0])
 
 
-def test_state_carried_over_windows_equals_one_pass():
-    model = tiny_awd_lstm()
+@pytest.mark.parametrize("rnn", RNNS)
+def test_state_carried_over_windows_equals_one_pass(rnn):
+    model = tiny_awd_lstm(rnn=rnn)
     whole = model(IDS)[0]
     first, _, state = model(IDS[:, :3])
     second, _, _ = model(IDS[:, 3:], detach_state(state))
@@ -158,8 +164,29 @@ def test_gradients_do_not_pass_the_edges_of_a_window():
     assert moved.nonzero().flatten().tolist() == [4, 5]
 
 
-def test_layer_groups_hold_every_weight_once():
-    model = tiny_awd_lstm()
+def test_a_qrnn_sees_two_words_in_its_first_layer_and_one_above():
+    model = tiny_awd_lstm(rnn=QRNN)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert shapes == {
+        "embedding.weight": (13, 5),
+        "layers.0.linear.weight": (21, 10),
+        "layers.0.linear.bias": (21,),
+        "layers.1.linear.weight": (21, 7),
+        "layers.1.linear.bias": (21,),
+        "layers.2.linear.weight": (15, 7),
+        "layers.2.linear.bias": (15,),
+        "decoder_bias": (13,),
+    }
+
+
+def test_layers_of_another_kind_are_refused():
+    with pytest.raises(ValueError, match="rnn = 'gru': the layers are 'lstm' or"):
+        tiny_awd_lstm(rnn="gru")
+
+
+@pytest.mark.parametrize("rnn", RNNS)
+def test_layer_groups_hold_every_weight_once(rnn):
+    model = tiny_awd_lstm(rnn=rnn)
     for name, _ in model.named_parameters():
         assert sum(name.startswith(group) for group in model.layer_groups) == 1
 

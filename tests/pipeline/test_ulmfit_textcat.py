@@ -8,7 +8,7 @@ from spacy.training import Example
 from spacy.util import load_model_from_config
 from thinc.api import Adam, Config
 
-from ..conftest import CATS
+from ..conftest import AWD_LSTM, CATS, create_language_model
 
 MODEL = {
     "@architectures": "spacy-elmo-ulmfit.ULMFiTClassifier.v1",
@@ -68,6 +68,23 @@ def test_the_encoder_starts_from_the_language_model(awd_lstm, awd_lstm_path):
     for name, value in pipe.language_model.state_dict().items():
         assert torch.equal(value, expected[name])
     assert pipe.vocabulary.words == source.vocabulary.words
+
+
+def test_a_qrnn_encoder_learns_and_keeps_its_scores_on_disk(tmp_path):
+    create_language_model(AWD_LSTM + 'rnn = "qrnn"\n').to_disk(tmp_path / "lm")
+    nlp = build(encoder=tmp_path / "lm", rnn="qrnn")
+    optimizer = nlp.initialize(lambda: examples(nlp), sgd=Adam(0.01))
+    for _ in range(40):
+        nlp.update(examples(nlp), sgd=optimizer)
+    assert nlp.evaluate(examples(nlp))["cats_micro_f"] == 1.0
+    nlp.to_disk(tmp_path / "classifier")
+    assert spacy.load(tmp_path / "classifier")(TEXT).cats == nlp(TEXT).cats
+
+
+def test_an_encoder_with_other_layers_names_setting_and_values(awd_lstm_path):
+    nlp = build(encoder=awd_lstm_path, rnn="qrnn")
+    with pytest.raises(ValueError, match="rnn = qrnn, but .* rnn = lstm"):
+        nlp.initialize(lambda: examples(nlp))
 
 
 def test_without_encoder_the_words_are_those_of_the_examples():

@@ -11,7 +11,7 @@ from spacy_elmo_ulmfit.text import DocTokenizer, Vocabulary
 
 from ..util import make_doc, stream_of, tiny_awd_lstm, tiny_bilm
 
-KINDS = ("bilm", "awd_lstm")
+KINDS = ("bilm", "awd_lstm", "qrnn")
 
 
 class Setting(NamedTuple):
@@ -30,6 +30,8 @@ def make_setting(kind: str, documents: Any, min_freq: int = 1, **sizes: Any) -> 
         stream.counts(), tokenizer, max_size=0, min_freq=min_freq
     )
     build = tiny_bilm if kind == "bilm" else tiny_awd_lstm
+    if kind == "qrnn":
+        sizes["rnn"] = "qrnn"
     return Setting(build(n_words=len(vocabulary), **sizes), stream, vocabulary)
 
 

@@ -15,7 +15,7 @@ from spacy_elmo_ulmfit.pretraining.loop import (
     replace_directory,
     scale_dropouts,
 )
-from spacy_elmo_ulmfit.pretraining.setup import setup_pretraining
+from spacy_elmo_ulmfit.pretraining.setup import setup_finetuning, setup_pretraining
 
 from ..util import make_doc, stream_of, tiny_awd_lstm
 
@@ -44,6 +44,7 @@ hidden_dim = 6
 n_layers = 2
 """,
 }
+MODELS["qrnn"] = MODELS["awd_lstm"] + 'rnn = "qrnn"\n'
 CONFIG = """
 [nlp]
 lang = "xx"
@@ -256,6 +257,29 @@ def test_model_best_is_there_after_every_run(setup):
     assert (trainer.output / "model-best" / "config.cfg").exists()
 
 
+def test_a_trained_model_goes_on_with_the_words_of_other_text(setup, kind, tmp_path):
+    first = setup(max_steps=2)
+    run(first)
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "train.txt").write_text("a cat met the zebra\n" * 8, encoding="utf8")
+    (folder / "dev.txt").write_text("the zebra ran\n", encoding="utf8")
+    text = CONFIG.format(model=MODELS[kind], folder=folder.as_posix())
+    source = first.output / "model-last"
+    trainer = setup_finetuning(
+        Config().from_str(text, interpolate=False), folder / "run", source=source
+    )
+    module, before = trainer.module, first.module.state_dict()
+    assert "zebra" in trainer.vocabulary and "mat" in trainer.vocabulary
+    assert module.config.n_words == len(trainer.vocabulary)
+    for name, value in module.state_dict().items():
+        # What has a row per word has other words now.
+        if value.shape == before[name].shape and "warm" not in name:
+            torch.testing.assert_close(value, before[name])
+    metrics = run(trainer)
+    assert metrics["perplexity"] < trainer.progress.history[0][1]
+
+
 def test_pipelines_load_and_predict(setup, kind):
     trainer = setup()
     metrics = run(trainer)
@@ -264,7 +288,8 @@ def test_pipelines_load_and_predict(setup, kind):
         doc = nlp("the cat sat on words")
         assert doc.tensor.shape[0] == 5 and doc.tensor.any(axis=1).all()
         meta = nlp.meta["language_model"]["lm"]
-        assert meta["kind"] == kind and meta["steps"] <= 9
+        assert meta["kind"] == ("bilm" if kind == "bilm" else "awd_lstm")
+        assert meta["steps"] <= 9
     last = nlp.get_pipe("lm").language_model
     assert meta["perplexity"] == pytest.approx(metrics["perplexity"], abs=1e-3)
     for parameter, other in zip(last.parameters(), trainer.module.parameters()):
@@ -379,6 +404,19 @@ def test_rates_fall_by_layer_group_and_with_a_short_window(setup, monkeypatch):
     rows = trainer.objective.rows(trainer.train_stream.tokens, 2, pad=False)
     rest = rows.inputs.shape[2] % 8
     assert rest and rates[-1] == pytest.approx([r * rest / 8 for r in expected])
+
+
+def test_frozen_layer_groups_move_by_nothing(setup):
+    trainer = setup(trainable_groups=1, max_steps=3)
+    top = trainer.module.layer_groups[-1]
+    before = {name: p.clone() for name, p in trainer.module.named_parameters()}
+    run(trainer)
+    moved = {
+        name
+        for name, p in trainer.module.named_parameters()
+        if not torch.equal(p, before[name])
+    }
+    assert moved == {name for name in before if name.startswith(top)}
 
 
 def test_scaling_touches_dropouts_only():

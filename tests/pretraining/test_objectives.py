@@ -92,7 +92,7 @@ def test_unpadded_rows_have_targets_everywhere(kind, batch_size):
     rows = objective_of(setting).rows(setting.stream.tokens, batch_size, pad=False)
     assert rows.inputs.shape == rows.targets.shape
     assert (rows.targets != NO_TARGET).all()
-    n_targets = len(setting.stream.tokens) - (kind == "awd_lstm")
+    n_targets = len(setting.stream.tokens) - (kind != "bilm")
     assert rows.inputs.shape[1:] == (batch_size, n_targets // batch_size)
 
 
@@ -100,7 +100,7 @@ def reference_losses(setting, rows, kind):
     """Summed cross-entropy of each direction, rows read in one pass."""
     module, losses = setting.module, []
     for direction, (inputs, targets) in enumerate(zip(rows.inputs, rows.targets)):
-        if kind == "awd_lstm":
+        if kind != "bilm":
             logits = module(torch.from_numpy(inputs))[0]
         else:
             chars = char_ids(setting.stream.types)
