@@ -135,7 +135,9 @@ def _ulmfit_model(imported: ImportedULMFiT, labels: Sequence[str]) -> Dict[str, 
 
 
 def _create_tokenizer(imported: ImportedULMFiT, lang: str) -> LMTokenizer:
-    return create_lm_tokenizer(imported.tokens, lang)
+    return create_lm_tokenizer(
+        imported.tokens, lang, sentencepiece=imported.sentencepiece
+    )
 
 
 def _with_tokenizer(checkpoint: Checkpoint, tokenizer: LMTokenizer) -> Checkpoint:
