@@ -26,7 +26,8 @@ def exclusive_loss(
     labelled = truths.sum(axis=1, keepdims=True)
     smoothed = (1 - smoothing) * truths + labelled * smoothing / truths.shape[1]
     targets = smoothed * weights
-    total = max(float((truths * weights).sum()), _TINY)
+    # Without any label the targets are zero.
+    total = float((truths * weights).sum()) or 1.0
     loss = -float((targets * xp.log(scores + _TINY)).sum()) / total
     gradient = scores * targets.sum(axis=1, keepdims=True) - targets
     return loss, gradient * (len(scores) / total)
