@@ -8,18 +8,10 @@ from numpy.testing import assert_allclose
 from spacy.util import load_model_from_config
 from thinc.api import Adam, Config
 
-from ..conftest import AWD_LSTM, create_language_model
 from .test_labels import SPORTS, with_sports
 from .test_ulmfit_textcat import MODEL, TEXT, examples
 
 BOTH = ("forward", "backward")
-
-
-@pytest.fixture(scope="session")
-def backward_path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("backward") / "pipeline"
-    create_language_model(AWD_LSTM + 'direction = "backward"\n').to_disk(path)
-    return path
 
 
 def ensemble(factory="ulmfit_textcat", initialize=None, backward=None, **model):
