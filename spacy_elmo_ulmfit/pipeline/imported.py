@@ -13,7 +13,7 @@ from ..layers.awd_lstm import ENCODER_DROPOUTS
 from ..layers.awd_lstm_shim import AWDLSTMShim
 from ..layers.bilm import FROM_WEIGHTS
 from ..layers.shim import LanguageModelShim
-from ..text import LMTokenizer, create_lm_tokenizer
+from ..text import LMTokenizer, SentencePieceTokenizer, create_lm_tokenizer
 from ..text.neutral import neutral_sentences, store_warm_state
 from .direction import check_direction
 from .elmo_tok2vec import ElmoTok2Vec
@@ -135,6 +135,8 @@ def _ulmfit_model(imported: ImportedULMFiT, labels: Sequence[str]) -> Dict[str, 
 
 
 def _create_tokenizer(imported: ImportedULMFiT, lang: str) -> LMTokenizer:
+    if imported.sentencepiece is not None:
+        return SentencePieceTokenizer(imported.sentencepiece)
     return create_lm_tokenizer(imported.tokens, lang)
 
 
