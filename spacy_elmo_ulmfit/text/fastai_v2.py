@@ -1,5 +1,6 @@
 """The token rules of fastai v2: on the text, before spaCy's tokenizer of the language."""
 
+import operator
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -118,7 +119,7 @@ def _has_repeated_character(text: str) -> bool:
 def _has_repeated_word(text: str) -> bool:
     # A word may be followed by punctuation the last time.
     words = text.split()
-    return any(map(str.__eq__, words, words[1:]))
+    return any(map(operator.eq, words, words[1:]))
 
 
 def _mark_repeated_word(match: "re.Match[str]") -> List[Piece]:
