@@ -111,9 +111,9 @@ def trec6(
     n_dev = round(0.1 * len(records))
     dev, train = records[:n_dev], records[n_dev:]
     sizes = [
-        labelled(train, corpus, 100, seeds, steps=300),
-        labelled(train, corpus, 500, seeds, steps=400),
-        labelled(train, corpus, len(train), seeds, steps=600, batch_size=32),
+        labelled(train, corpus, 100, seeds, steps=120),
+        labelled(train, corpus, 500, seeds, steps=200),
+        labelled(train, corpus, len(train), seeds, steps=600),
     ]
     text = {
         "paths.train": write_texts(texts(train), corpus / "lm_train.jsonl"),
@@ -194,8 +194,8 @@ def agnews(
             SCRATCH: None,
         },
         [
-            labelled(unlabelled, corpus, 100, seeds, steps=300),
-            labelled(unlabelled, corpus, 500, seeds, steps=400),
+            labelled(unlabelled, corpus, 100, seeds, steps=120),
+            labelled(unlabelled, corpus, 500, seeds, steps=160),
         ],
         write_corpus(dev, corpus, "dev"),
         SMALL,
@@ -237,7 +237,7 @@ def imdb(
     task = Task(
         "imdb",
         {FULL: tuned, NO_FINETUNING: SHIPPED, SCRATCH: None},
-        [labelled(train, corpus, len(train), seeds, steps=300, batch_size=32)],
+        [labelled(train, corpus, len(train), seeds, steps=240)],
         write_corpus(dev, corpus, "dev"),
         {},
         "1,000 other reviews are scored, half of them positive, as are the labelled "
@@ -253,7 +253,7 @@ def labelled(
     seeds: int,
     *,
     steps: int,
-    batch_size: int = 16,
+    batch_size: int = 32,
 ) -> Size:
     """Write a sample of labelled texts for each seed; all texts are one sample."""
     if labels == len(records):
