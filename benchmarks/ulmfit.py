@@ -200,7 +200,11 @@ def agnews(
         write_corpus(dev, corpus, "dev"),
         SMALL,
         "The first 1,000 texts of dev.jsonl.gz are scored. Language models read 8,000 "
-        "training texts without labels; the labelled ones are chosen from these.",
+        "training texts without labels; the labelled ones are chosen from these. fastai "
+        "2.8.12 with the same data and sizes (3 seeds, its own choice of labelled texts, "
+        "held-out perplexity 107.2 after WikiText-2) had errors of 30.1 and 23.0 % with "
+        "all stages, 54.6 and 41.2 % without LM fine-tuning, 56.5 and 43.7 % without "
+        "pretraining, 54.5 and 48.0 % from scratch.",
     )
     report(task, work, seeds, jobs)
 
