@@ -1,18 +1,21 @@
 """Which words of a document made ULMFiT's classifier decide.
 
-Gradients with respect to the embeddings pass through every window of the document and
+Gradients with respect to the embeddings pass through every window that is pooled and
 through the state between them, and need the memory of one window.
 """
 
-from typing import Sequence, Tuple, cast
+from copy import copy
+from typing import Optional, Sequence, Tuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from .awd_lstm import AWDLSTM, AWDLSTMState
-from .classifier import DocumentPool, ULMFiTClassifier
+from .awd_lstm import AWDLSTM, AWDLSTMOutput, AWDLSTMState
+from .classifier import ULMFiTClassifier
+from .pooling import DocumentPool
+from .windows import read_windows
 
 
 def label_probabilities(logits: Tensor, multi_label: bool) -> Tensor:
@@ -99,9 +102,9 @@ def occlusion(
 
 @torch.no_grad()
 def _probabilities(
-    model: ULMFiTClassifier, ids: Tensor, label: int, multi_label: bool
+    model: ULMFiTClassifier, documents: Tensor, label: int, multi_label: bool
 ) -> Tensor:
-    logits = model(ids, [ids.shape[1]] * len(ids))
+    logits = model(documents.flatten(), [documents.shape[1]] * len(documents))
     return label_probabilities(logits, multi_label)[:, label]
 
 
@@ -110,45 +113,59 @@ def _embedding_gradient(
 ) -> Tuple[Tensor, Tensor]:
     """Return a document's embeddings and the gradient of a label's probability."""
     model.eval()
+    config, pool = model.config, DocumentPool(1)
     embedded = model.encoder.embedding.weight.detach()[ids].requires_grad_()
+    encoder, positions = _by_position(model.encoder, embedded)
     # cuDNN has no gradient for a network that is not in training.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        logits = model.head(_pool(model, embedded))
+        for window in read_windows(
+            encoder,
+            positions,
+            [len(ids)],
+            config.bptt,
+            max_len=config.max_len,
+            gradient_windows=len(ids),
+        ):
+            pool.add(window)
+        logits = model.head(pool.pooled())
         probability = label_probabilities(logits, multi_label)[0, label]
         (gradient,) = torch.autograd.grad(probability, embedded)
     return embedded.detach(), gradient
 
 
-def _pool(model: ULMFiTClassifier, embedded: Tensor) -> Tensor:
-    """Read embedded words in the classifier's windows, with nothing cut off between.
+def _by_position(encoder: AWDLSTM, embedded: Tensor) -> Tuple[AWDLSTM, Tensor]:
+    """Return an encoder that reads positions of a document, and the positions.
 
-    The graph of a window is built again in the backward pass, from the state it
-    started with, so that a long document needs no more memory than its outputs.
-    """
-    pool, state = DocumentPool(1), model.encoder.zero_state(1)
-    length = torch.tensor([len(embedded)], device=embedded.device)
-    remaining = length
-    for window in embedded.split(model.config.bptt):
-        output, state = checkpoint(
-            _read, model.encoder, window, state, use_reentrant=False
-        )
-        pool.add(output, remaining)
-        remaining = remaining - len(window)
-    return pool.pooled(length)
-
-
-def _read(
-    encoder: AWDLSTM, embedded: Tensor, state: AWDLSTMState
-) -> Tuple[Tensor, AWDLSTMState]:
-    """Read one window from its embeddings instead of its words' ids.
-
-    The encoder gets a stand-in for its embedding matrix in which every position has a
-    row of its own, behind the padding's, which has no gradient.
+    In its stand-in for the embedding matrix every position has a row of its own,
+    behind the padding's, which has no gradient. The graph of a window is built again
+    in the backward pass, from the state it started with.
     """
     first = encoder.config.padding_idx + 1
     rows = torch.cat([embedded.new_zeros(first, embedded.shape[1]), embedded])
-    positions = torch.arange(first, len(rows), device=embedded.device)
-    _, outputs, last = functional_call(
-        encoder, {"embedding.weight": rows}, (positions[None], state)
-    )
-    return cast(Tensor, outputs[-1]), last
+
+    def encode(ids: Tensor, state: Optional[AWDLSTMState]) -> AWDLSTMOutput:
+        weights = {"encoder.embedding.weight": rows}
+        return functional_call(reader, weights, (ids, state))
+
+    def recompute(ids: Tensor, state: Optional[AWDLSTMState]) -> AWDLSTMOutput:
+        return checkpoint(encode, ids, state, use_reentrant=False)
+
+    reader = _Reader(encoder)
+    by_position = copy(encoder)
+    by_position.encode = recompute  # type: ignore[assignment, method-assign]
+    return by_position, torch.arange(first, len(rows), device=embedded.device)
+
+
+class _Reader(nn.Module):
+    """An encoder whose `forward` is `AWDLSTM.encode`.
+
+    encoder (AWDLSTM): The encoder.
+    """
+
+    def __init__(self, encoder: AWDLSTM) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, ids: Tensor, state: Optional[AWDLSTMState]) -> AWDLSTMOutput:
+        """See `AWDLSTM.encode`."""
+        return self.encoder.encode(ids, state)

@@ -66,7 +66,7 @@ def test_input_gradients_are_the_slope_along_the_embedding():
         changed.load_state_dict(model.state_dict())
         with torch.no_grad():
             changed.encoder.embedding.weight[DOCUMENT[1]] *= factor
-            return changed(ids[None], [2])[0].softmax(0)[LABEL]
+            return changed(ids, [2])[0].softmax(0)[LABEL]
 
     slope = (probability(1 + step) - probability(1 - step)) / (2 * step)
     torch.testing.assert_close(signed[1], slope, rtol=1e-5, atol=1e-12)
@@ -101,7 +101,7 @@ def test_occlusion_is_what_the_probability_loses_without_the_words(
     groups = [[0], [3, 4], [10]]
 
     def probability(ids):
-        logits = model(torch.tensor([ids]), [len(ids)])
+        logits = model(torch.tensor(ids), [len(ids)])
         return label_probabilities(logits, multi_label)[0, LABEL].detach()
 
     expected = []
@@ -138,7 +138,7 @@ def test_a_decision_that_single_precision_calls_certain_has_reasons_too(multi_la
     with torch.no_grad():
         model.head.linears[-1].bias[LABEL] += 20.0
     ids = torch.tensor(DOCUMENT)
-    logits = model(ids[None], [len(ids)])
+    logits = model(ids, [len(ids)])
     scores = logits.sigmoid() if multi_label else logits.softmax(1)
     assert scores[0, LABEL] == 1.0
     for method in (intrinsic_attention, input_gradients):
