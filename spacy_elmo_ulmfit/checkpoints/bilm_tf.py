@@ -14,20 +14,19 @@ from ..modules.bilm import BiLM, BiLMConfig
 from .files import SourceFiles, checksum_warning, find_only, full_name, read_bytes
 from .hdf5 import dataset_names, import_h5py, open_hdf5, read_dataset
 from .native import Checkpoint
-from .options import (
-    UNKNOWN,
-    WordList,
-    read_options,
-    vocabulary_settings,
-    write_options,
-)
+from .options import UNKNOWN, WordList, read_options, write_options
 
 OPTIONS_FILE, WEIGHTS_FILE, VOCABULARY_FILE = (
     "options.json",
     "weights.hdf5",
     "vocab.txt",
 )
-_SOFTMAX = ("softmax/W", "softmax/b")
+# Words of the softmax, where the model reads other words than it predicts.
+SOFTMAX_VOCABULARY_FILE = "softmax_vocab.txt"
+# What the older tools have no place for, and do not look at: the softmax, how often its
+# words were seen, and the state that sequences start from.
+_WEIGHT, _BIAS, _COUNTS = "softmax/W", "softmax/b", "softmax/counts"
+_WARM = {"warm_hidden": "initial_state/hidden", "warm_cell": "initial_state/cell"}
 _CELL = "RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
 # bilm-tf leaves the number of the cell out where there is only one.
 _ONLY_CELL = "RNN_{direction}/RNN/LSTMCell"
@@ -55,6 +54,7 @@ def read_bilm_tf(
     options_name: str,
     weights_name: str,
     vocabulary: Optional[WordList],
+    predicted: Optional[WordList],
 ) -> Tuple[Checkpoint, List[str]]:
     """Read a biLM.
 
@@ -62,6 +62,8 @@ def read_bilm_tf(
     options_name (str): Which of them is `options.json`.
     weights_name (str): Which is the HDF5 file.
     vocabulary (Optional[WordList]): The vocabulary, which models that read words need.
+    predicted (Optional[WordList]): The words of its softmax; without them a softmax is
+        left out.
     RETURNS (Tuple[Checkpoint, List[str]]): The biLM, and what the user should know.
     RAISES (ValueError): If the files are damaged, or contradict each other.
     """
@@ -72,21 +74,25 @@ def read_bilm_tf(
     with files.open(weights_name) as handle:
         warning = checksum_warning(handle, name)
         with open_hdf5(handle, name) as file:
-            config = _config(options.config(), file, vocabulary, name, described_by)
+            config = _config(
+                options.config(), file, vocabulary, predicted, name, described_by
+            )
             state = _read_state(file, config, name, described_by)
-    words = None if vocabulary is None else vocabulary.words
+            extra = _extra(file, config, vocabulary, predicted)
     settings = {**vars(config), "filters": list(config.filters)}
-    checkpoint = Checkpoint(BiLM.kind, settings, state, _extra(config, words), {})
+    checkpoint = Checkpoint(BiLM.kind, settings, state, extra, {})
     return checkpoint, [] if warning is None else [warning]
 
 
 def write_bilm_tf(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a biLM as the older tools read it.
 
-    A softmax, which they have no place for, is written beside their datasets.
+    If there is a softmax, what they have no place for is written beside their datasets,
+    so that the biLM comes back as it was.
 
     folder (Path): Where to write `options.json`, `weights.hdf5` and, if the biLM has
-        a vocabulary, `vocab.txt`. It must exist.
+        a vocabulary, `vocab.txt`; also `softmax_vocab.txt`, if it predicts other words
+        than it reads. It must exist.
     checkpoint (Checkpoint): The biLM.
     RAISES (ValueError): If the format cannot hold it.
     """
@@ -101,14 +107,17 @@ def write_bilm_tf(folder: Path, checkpoint: Checkpoint) -> None:
             for direction in range(2 if config.bidirectional else 1):
                 path = _CELL.format(direction=direction, layer=0)
                 file[_ONLY_CELL.format(direction=direction)] = file[path]
+        if config.n_words:
+            for name, dataset in _WARM.items():
+                file[dataset] = checkpoint.state[name].float().cpu().numpy()
+            file[_COUNTS] = checkpoint.extra["vocabulary"]["counts"]
     options = json.dumps(write_options(config), indent=2)
     (folder / OPTIONS_FILE).write_text(options + "\n", encoding="utf-8")
-    words = checkpoint.extra.get("indexer", {}).get("words")
-    if "vocabulary" in checkpoint.extra:
-        words = checkpoint.extra["vocabulary"]["words"]
-    if words is not None:
-        text = "".join(f"{word}\n" for word in words)
-        (folder / VOCABULARY_FILE).write_text(text, encoding="utf-8")
+    read = checkpoint.extra.get("indexer", {}).get("words")
+    predicted = checkpoint.extra.get("vocabulary", {}).get("words")
+    _write_words(folder / VOCABULARY_FILE, read or predicted)
+    if read and predicted != read:
+        _write_words(folder / SOFTMAX_VOCABULARY_FILE, predicted)
 
 
 def find_options(files: SourceFiles) -> Optional[str]:
@@ -126,6 +135,7 @@ def _config(
     settings: Dict[str, Any],
     file: Any,
     vocabulary: Optional[WordList],
+    predicted: Optional[WordList],
     name: str,
     described_by: str,
 ) -> BiLMConfig:
@@ -147,8 +157,12 @@ def _config(
     n_filters = sum(number for _, number in settings["filters"])
     projects = n_filters != settings["projection_dim"] or "CNN_proj" in file
     narrows = settings["cell_dim"] != settings["projection_dim"]
-    if _SOFTMAX[0] in file and vocabulary is not None:
-        settings = {**settings, "n_words": len(vocabulary.words)}
+    if _BIAS in file and predicted is not None:
+        settings = {
+            **settings,
+            "n_words": _n_predicted(file, predicted, name),
+            "tie_softmax": reads_words and _WEIGHT not in file,
+        }
     return BiLMConfig(
         **settings,
         project_tokens=not reads_words and projects,
@@ -180,6 +194,17 @@ def _n_words(file: Any, vocabulary: Optional[WordList], name: str) -> int:
     return len(words)
 
 
+def _n_predicted(file: Any, predicted: WordList, name: str) -> int:
+    rows, n_words = len(file[_BIAS]), len(predicted.words)
+    if rows != n_words:
+        raise ValueError(
+            f"{name} predicts {rows} words, but {predicted.name} has {n_words}. Give the "
+            "folder that 'python -m spacy lm export' wrote as a whole: the words are in "
+            f"its {SOFTMAX_VOCABULARY_FILE} or {VOCABULARY_FILE}."
+        )
+    return n_words
+
+
 def _cell_path(file: Any, n_layers: int) -> str:
     only = _ONLY_CELL.format(direction=0)
     return _ONLY_CELL if n_layers == 1 and only in file else _CELL
@@ -196,28 +221,53 @@ def _read_state(
         )
         tensors = entry.to_ours(array)
         state.update({n: t.contiguous() for n, t in zip(entry.names, tensors)})
-    known = {entry.dataset for entry in entries} | set(_SOFTMAX)
+    known = {*(entry.dataset for entry in entries), _WEIGHT, _BIAS, _COUNTS}
+    known |= set(_WARM.values())
     unknown = sorted(set(dataset_names(file)) - known)
     if unknown:
         raise ValueError(
             f"{name} has the dataset {unknown[0]}, for which {described_by} leaves no "
             "place (n_layers, n_highway or filters). Do the two files belong together?"
         )
-    shape = (2 if config.bidirectional else 1, config.n_layers, 1)
-    state["warm_hidden"] = torch.zeros(*shape, config.projection_dim)
-    state["warm_cell"] = torch.zeros(*shape, config.cell_dim)
+    sizes = {"warm_hidden": config.projection_dim, "warm_cell": config.cell_dim}
+    for ours, dataset in _WARM.items():
+        n_directions = 2 if config.bidirectional else 1
+        shape = (n_directions, config.n_layers, 1, sizes[ours])
+        state[ours] = torch.zeros(shape)
+        if dataset in file:
+            state[ours] = read_dataset(
+                file, dataset, shape, name, described_by=described_by
+            )
     return state
 
 
-def _extra(config: BiLMConfig, words: Optional[List[str]]) -> Dict[str, Any]:
+def _extra(
+    file: Any,
+    config: BiLMConfig,
+    vocabulary: Optional[WordList],
+    predicted: Optional[WordList],
+) -> Dict[str, Any]:
     extra: Dict[str, Any] = {
         "indexer": {"kind": "bytes", "max_chars": config.max_chars}
     }
-    if config.n_input_words:
+    if config.n_input_words and vocabulary is not None:
+        words = vocabulary.words
         extra["indexer"] = {"kind": "words", "words": words, "unknown": UNKNOWN}
-    if config.n_words and words is not None:
-        extra["vocabulary"] = vocabulary_settings(words)
+    if config.n_words and predicted is not None:
+        counts = [0] * config.n_words
+        if _COUNTS in file and file[_COUNTS].shape == (config.n_words,):
+            counts = file[_COUNTS][...].tolist()
+        extra["vocabulary"] = {
+            "unknown": UNKNOWN,
+            "words": predicted.words,
+            "counts": counts,
+        }
     return extra
+
+
+def _write_words(path: Path, words: Optional[List[str]]) -> None:
+    if words is not None:
+        path.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
 
 
 def _checked_config(checkpoint: Checkpoint) -> BiLMConfig:
@@ -243,11 +293,9 @@ def _entries(config: BiLMConfig, cell: str) -> List[_Entry]:
             entries += _lstm_entries(config, path, f"{direction}_layers.{layer}")
     if config.n_words and not config.tie_softmax:
         shape = (config.n_words, config.projection_dim)
-        entries.append(_Entry(_SOFTMAX[0], shape, ("head.weight",), _same, _first))
+        entries.append(_Entry(_WEIGHT, shape, ("head.weight",), _same, _first))
     if config.n_words:
-        entries.append(
-            _Entry(_SOFTMAX[1], (config.n_words,), ("head.bias",), _same, _first)
-        )
+        entries.append(_Entry(_BIAS, (config.n_words,), ("head.bias",), _same, _first))
     return entries
 
 

@@ -73,7 +73,7 @@ def read_elmo(
     if is_many_langs(files):
         imported = ImportedELMo("elmo-for-many-langs", *read_many_langs(files))
     else:
-        imported = _read_known(files, options, weights, vocab)
+        imported = _read_known(files, source, options, weights, vocab)
     if token_embeddings is not None:
         _publish_words(imported.checkpoint, vocab, token_embeddings)
     return imported
@@ -81,6 +81,7 @@ def read_elmo(
 
 def _read_known(
     files: SourceFiles,
+    source: Path,
     options_path: Optional[Path],
     weights_path: Optional[Path],
     vocab: Optional[Path],
@@ -95,14 +96,17 @@ def _read_known(
         raise ValueError(_nothing_found(files))
     if weights_name.endswith((".hdf5", ".h5")):
         options_name = options_name or bilm_tf.find_options(files)
+        if options_name is None and source.suffix == ".json":
+            options_name = source.name
         if options_name is None:
             raise ValueError(
                 f"{full_name(files, weights_name)} comes without its options.json, "
                 "which says how it is to be read. Give it by --options."
             )
-        words = _read_words(files, vocab)
+        words = _read_words(files, vocab, bilm_tf.VOCABULARY_FILE, "vocab*.txt")
+        predicted = _read_words(files, None, bilm_tf.SOFTMAX_VOCABULARY_FILE) or words
         checkpoint, notes = bilm_tf.read_bilm_tf(
-            files, options_name, weights_name, words
+            files, options_name, weights_name, words, predicted
         )
         return ImportedELMo("bilm-tf", checkpoint, notes)
     checkpoint, notes = allennlp.read_allennlp(files, weights_name, options_name)
@@ -126,9 +130,10 @@ def _nothing_found(files: SourceFiles) -> str:
     )
 
 
-def _read_words(files: SourceFiles, vocab: Optional[Path]) -> Optional[WordList]:
-    name = None if vocab is None else absolute_name(vocab)
-    name = name or find_name(files, bilm_tf.VOCABULARY_FILE, "vocab*.txt")
+def _read_words(
+    files: SourceFiles, vocab: Optional[Path], *patterns: str
+) -> Optional[WordList]:
+    name = find_name(files, *patterns) if vocab is None else absolute_name(vocab)
     if name is None:
         return None
     shown = full_name(files, name)

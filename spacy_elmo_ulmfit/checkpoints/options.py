@@ -1,7 +1,7 @@
 """The `options.json` of bilm-tf and AllenNLP, and vocabulary files."""
 
 import json
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
@@ -147,6 +147,23 @@ class WordList(NamedTuple):
     name: str
 
 
+def read_text(data: bytes, name: str) -> str:
+    """Decode a text file.
+
+    data (bytes): Its content.
+    name (str): Its name, for error messages.
+    RETURNS (str): The text.
+    RAISES (ValueError): If it is not UTF-8.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name} is not UTF-8 text ({error}). Convert it, for example with: "
+            "iconv -f ISO-8859-1 -t UTF-8."
+        ) from error
+
+
 def read_vocabulary(data: bytes, name: str) -> List[str]:
     """Read a vocabulary file: one word per line, as bilm-tf reads it.
 
@@ -155,16 +172,8 @@ def read_vocabulary(data: bytes, name: str) -> List[str]:
     RETURNS (List[str]): The words; a word's position is its id.
     RAISES (ValueError): If it is not UTF-8.
     """
-    try:
-        lines = data.decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not UTF-8 text ({error}).") from error
+    lines = read_text(data, name).split("\n")
     if lines and not lines[-1]:
         lines.pop()
     words = [line.strip() for line in lines]
     return [word for word in words if word != "!!!MAXTERMID"]
-
-
-def vocabulary_settings(words: Sequence[str]) -> Dict[str, Any]:
-    """Return the words of a softmax as the native format has them; nothing was counted."""
-    return {"unknown": UNKNOWN, "words": list(words), "counts": [0] * len(words)}

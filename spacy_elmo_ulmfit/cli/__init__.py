@@ -2,5 +2,6 @@
 
 from . import embed, export, init, substitutes
 from .lm import lm_cli
+from .ulmfit import ulmfit_cli
 
-__all__ = ["embed", "export", "init", "lm_cli", "substitutes"]
+__all__ = ["embed", "export", "init", "lm_cli", "substitutes", "ulmfit_cli"]

@@ -23,6 +23,22 @@ def user_errors() -> Iterator[None]:
         msg.fail("This did not work", str(error).strip(), exits=1)
 
 
+def check_directory(path: Path, mark: str) -> None:
+    """Make sure that a directory to be written replaces nothing but an older output.
+
+    path (Path): The directory.
+    mark (str): A file that every output of this kind has.
+    RAISES (ValueError): If it is a file, or holds anything else.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file. Name a directory to write to.")
+    if path.is_dir() and any(path.iterdir()) and not (path / mark).exists():
+        raise ValueError(
+            f"{path} holds other files, which would be lost (an older output has a "
+            f"{mark}). Name a new directory."
+        )
+
+
 def prepare(
     use_gpu: int, code_path: Optional[Path], verbose: bool, threads: int = 0
 ) -> None:
@@ -48,3 +64,18 @@ def load_config(path: Path, extra_args: List[str]) -> Config:
         raise ValueError(f"There is no config file {path}. Correct the path.")
     overrides = parse_config_overrides(extra_args)
     return util.load_config(path, overrides=overrides, interpolate=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then put it in the old one's place.
+
+    path (Path): The file; its directory is made where there is none.
+    text (str): What is written.
+    RAISES (ValueError): If there is a directory of that name.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory. Give the name of a file in it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ..modules.windows import read_documents
-from ..text import LMTokens
+from ..text import LMTokens, TokenRules
 from .awd_lstm_shim import AWDLSTMShim
 from .types import DocLayers, LanguageModelT
 
@@ -38,7 +38,7 @@ def build_awd_lstm_model(
     bptt: int = 70,
     batch_size: int = 64,
     direction: Literal["forward", "backward"] = "forward",
-    tokens: str = "doc",
+    tokens: TokenRules = "v2",
     storage: Literal["float32", "float16"] = "float32",
 ) -> LanguageModelT:
     """Build an AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182).
@@ -151,11 +151,13 @@ def last_positions(document: LMTokens, doc: Doc) -> Dict[int, int]:
 
     document (LMTokens): The document as the model reads it.
     doc (Doc): The document.
-    RETURNS (Dict[int, int]): Places in `document`; white space may have none.
+    RETURNS (Dict[int, int]): Places in `document`; white space has none, read or not.
     """
     places = {owner: i for i, owner in enumerate(document.owners) if owner >= 0}
     following = 0
     for token in reversed(list(doc)):
-        if token.i in places or not token.is_space:
+        if token.is_space:
+            places.pop(token.i, None)
+        else:
             following = places.setdefault(token.i, following)
     return places

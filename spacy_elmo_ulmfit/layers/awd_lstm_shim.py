@@ -7,7 +7,7 @@ from spacy.tokens import Doc
 from torch import Tensor
 
 from ..checkpoints.native import Checkpoint
-from ..modules.awd_lstm import BACKWARD
+from ..modules.awd_lstm import AWDLSTM, BACKWARD
 from ..text import LMTokenizer, LMTokens, create_lm_tokenizer, read_lm_tokenizer
 from .shim import LanguageModelShim
 
@@ -38,6 +38,16 @@ class AWDLSTMShim(LanguageModelShim):
     def direction(self) -> str:
         """Whether text is read `"forward"` or `"backward"`."""
         return self.settings.get("encoder", self.settings)["direction"]
+
+    @property
+    def layer_groups(self) -> List[Tuple[str, ...]]:
+        """See `TorchShim.layer_groups`.
+
+        The embedding is at the bottom: a task has no new words to learn, unlike the
+        fine-tuning of a language model.
+        """
+        groups = super().layer_groups
+        return [groups[-1], *groups[:-1]] if self.kind == AWDLSTM.kind else groups
 
     def set_tokenizer(self, tokenizer: LMTokenizer) -> None:
         """Read text in another way, that of the weights.

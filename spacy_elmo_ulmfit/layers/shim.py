@@ -6,7 +6,18 @@ norm, and weights are stored as safetensors.
 """
 
 import contextlib
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, cast
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -16,16 +27,17 @@ from thinc.api import (
     Optimizer,
     PyTorchShim,
     get_torch_default_device,
-    torch2xp,
     xp2torch,
 )
 from thinc.shims.shim import Shim
-from thinc.types import FloatsXd
 from torch import nn
 
 from ..checkpoints import build_module, read_checkpoint, save_module
 from ..checkpoints.native import Checkpoint, module_settings
 from ..text import Vocabulary
+from .group_update import GroupStep, GroupUpdate, spared_from_decay
+
+TrainableGroups = Union[int, Collection[int]]
 
 _STORAGE_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -49,7 +61,8 @@ class TorchShim(PyTorchShim):
         super().__init__(module)
         self.lr_decay = lr_decay
         self.max_grad_norm = max_grad_norm
-        self.n_trainable_groups: Optional[int] = None
+        self.trainable_groups: Optional[FrozenSet[int]] = None
+        self.group_update: Optional[GroupUpdate] = None
 
     @property
     def module(self) -> nn.Module:
@@ -81,40 +94,52 @@ class TorchShim(PyTorchShim):
         """Parameter name prefixes of the module's layer groups, bottom first."""
         return getattr(self.module, "layer_groups", [("",)])
 
-    def set_trainable_groups(self, n_groups: int) -> None:
-        """Let only the top layer groups learn; the others will not move at all.
+    def set_trainable_groups(self, groups: TrainableGroups) -> None:
+        """Let some layer groups learn; the others will not move at all.
 
-        n_groups (int): Number of groups that learn, counted from the top.
+        groups (Union[int, Collection[int]]): How many groups learn, counted from the
+            top, or the numbers of those that do, the bottom one being 0.
         """
-        groups = self.layer_groups
-        self.n_trainable_groups = max(0, min(n_groups, len(groups)))
-        first = len(groups) - self.n_trainable_groups
+        n_groups = len(self.layer_groups)
+        if isinstance(groups, int):
+            groups = range(n_groups)[n_groups - max(0, min(groups, n_groups)) :]
+        self.trainable_groups = frozenset(groups)
         for name, parameter in self.module.named_parameters():
-            parameter.requires_grad_(_group_of(name, groups) >= first)
-            if not parameter.requires_grad:
+            learns = _group_of(name, self.layer_groups) in self.trainable_groups
+            parameter.requires_grad_(learns)
+            if not learns:
                 # A gradient of zero is not enough: Adam's momentum would go on.
                 parameter.grad = None
 
+    def set_group_update(self, update: Optional[GroupUpdate]) -> None:
+        """Give the next steps settings of their own.
+
+        update (Optional[GroupUpdate]): The settings, until others are given; `None`
+            for those of the optimizer.
+        """
+        self.group_update = update
+
     def finish_update(self, optimizer: Optimizer) -> None:
         """Update the parameters that have a gradient, each group at its own rate."""
-        groups = self.layer_groups
-        updated = [
-            (name, parameter)
-            for name, parameter in self.module.named_parameters()
-            if parameter.grad is not None
-        ]
+        groups, update = self.layer_groups, self.group_update
+        lr_decay = self.lr_decay if update is None else update.lr_decay
+        updated = []
+        step = GroupStep(optimizer, self.id, update)
+        for name, parameter in self.module.named_parameters():
+            if update is not None and update.fresh:
+                step.forget(name)
+            if parameter.grad is not None:
+                updated.append((name, parameter))
+            elif not parameter.requires_grad:
+                step.forget_average(name)
         if self.max_grad_norm:
             nn.utils.clip_grad_norm_([p for _, p in updated], self.max_grad_norm)
-        for name, parameter in updated:
-            depth = len(groups) - 1 - _group_of(name, groups)
-            weights, _ = optimizer(
-                (self.id, name),
-                cast(FloatsXd, torch2xp(parameter.data)),
-                cast(FloatsXd, torch2xp(cast(torch.Tensor, parameter.grad))),
-                lr_scale=self.lr_decay**-depth,
-            )
-            parameter.data = xp2torch(weights, device=parameter.device)
-            parameter.grad = None
+        spared = spared_from_decay(self.module)
+        with step.settings():
+            for name, parameter in updated:
+                depth = len(groups) - 1 - _group_of(name, groups)
+                scale = lr_decay**-depth
+                step(name, parameter, lr_scale=scale, decayed=name not in spared)
 
     @contextlib.contextmanager
     def use_params(self, params: Dict[Tuple[int, str], Any]) -> Iterator[None]:
@@ -226,8 +251,8 @@ class LanguageModelShim(TorchShim):
         """Take a module and the vocabulary it belongs to."""
         self._model = module.to(get_torch_default_device())
         self.vocabulary = vocabulary
-        if self.n_trainable_groups is not None:
-            self.set_trainable_groups(self.n_trainable_groups)
+        if self.trainable_groups is not None:
+            self.set_trainable_groups(self.trainable_groups)
         return self._model
 
     def to_bytes(self) -> bytes:

@@ -9,6 +9,7 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
 from ..modules.classifier import ULMFiTClassifier
+from ..text import TokenRules
 from .awd_lstm import ENCODER_DROPOUTS, encoder_settings
 from .awd_lstm_shim import AWDLSTMShim
 
@@ -48,7 +49,7 @@ def build_ulmfit_classifier(
     max_grad_norm: float = 25.0,
     batch_size: int = 64,
     direction: Literal["forward", "backward"] = "forward",
-    tokens: str = "doc",
+    tokens: TokenRules = "v2",
     storage: Literal["float32", "float16"] = "float32",
     nO: Optional[int] = None,
 ) -> ClassifierT:

@@ -1,5 +1,6 @@
 """The component that gives every token a language model's vectors, and its listeners."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Union, cast
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 
 from ..checkpoints.alignment import read_alignment
 from ..layers.doc_layers import set_doc_layers
+from ..layers.group_update import GroupUpdate
 from ..layers.listener import is_listener, listener_state
 from ..layers.readout import language_model_alignment
+from ..layers.shim import TrainableGroups
 from ..layers.tok2vec import replace_listener, replace_listener_config
 from ..layers.types import DocLayers, LanguageModelT
 from ..text import Vocabulary
@@ -83,6 +86,36 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         Stored with the weights. *Shape:* `(width, width)`; `None` without one.
         """
         return language_model_alignment(self.model)
+
+    @property
+    def n_layer_groups(self) -> int:
+        """Number of layer groups, the components that listen being the top one.
+
+        A frozen language model has none.
+        """
+        return 0 if self.frozen else len(self.shim.layer_groups) + 1
+
+    def set_trainable_groups(self, groups: TrainableGroups) -> None:
+        """Let some layer groups learn; the components that listen always do.
+
+        groups (Union[int, Collection[int]]): How many groups learn, counted from the
+            components that listen, or the numbers of those that do, the bottom being 0.
+        """
+        if isinstance(groups, int):
+            groups = max(0, groups - 1)
+        self.shim.set_trainable_groups(groups)
+
+    def set_group_update(self, update: Optional[GroupUpdate]) -> None:
+        """Give the next steps settings of their own.
+
+        update (Optional[GroupUpdate]): The settings, until others are given; `None`
+            for those of the optimizer. Its rate is that of components that listen:
+            the language model's top layer has the next lower one.
+        """
+        if update is not None:
+            rate = update.learn_rate / update.lr_decay
+            update = replace(update, learn_rate=rate)
+        self.shim.set_group_update(update)
 
     @property
     def listeners(self) -> List[Model]:

@@ -1,7 +1,7 @@
 """Language models in other pipelines."""
 
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Sequence, Union
 
 import spacy
 from torch import nn
@@ -17,7 +17,9 @@ META_KEY = "language_model"
 _FACTORIES = {
     "bilm": "elmo_tok2vec",
     "awd_lstm": "awd_lstm_tok2vec",
+    "ulmfit_classifier": "ulmfit_textcat",
 }
+_LANGUAGE_MODELS = ("bilm", "awd_lstm")
 
 
 class SourceModel(NamedTuple):
@@ -62,10 +64,13 @@ def load_language_model(path: Union[str, Path], kind: str) -> SourceModel:
     return find_language_model(nlp, kind, source=str(path))
 
 
-def load_pipeline(path: Union[str, Path]) -> spacy.Language:
+def load_pipeline(
+    path: Union[str, Path], *, fix: str = "Write one with 'python -m spacy lm pretrain'"
+) -> spacy.Language:
     """Load a pipeline, or say what is wrong with its path.
 
     path (Union[str, Path]): A pipeline's directory or the name of its package.
+    fix (str): How one comes by such a pipeline, for the error message.
     RETURNS (Language): The pipeline.
     RAISES (ValueError): If there is no pipeline there.
     """
@@ -73,9 +78,8 @@ def load_pipeline(path: Union[str, Path]) -> spacy.Language:
         return spacy.load(path)
     except OSError as error:
         raise ValueError(
-            f"There is no pipeline '{path}' to take a language model from: neither a "
-            "directory with a config.cfg nor an installed package. Write one with "
-            "'python -m spacy lm pretrain', or correct the path."
+            f"There is no pipeline '{path}': neither a directory with a config.cfg nor "
+            f"an installed package. {fix}, or correct the path."
         ) from error
 
 
@@ -90,17 +94,31 @@ def find_language_model(
     RETURNS (SourceModel): The first language model of that kind.
     RAISES (ValueError): If there is none.
     """
+    return find_model(nlp, _LANGUAGE_MODELS if kind is None else (kind,), source=source)
+
+
+def find_model(
+    nlp: spacy.Language, kinds: Sequence[str], *, source: str = "the pipeline"
+) -> SourceModel:
+    """Find a language model, or a classifier on one, in a pipeline.
+
+    nlp (Language): The pipeline.
+    kinds (Sequence[str]): Some of `"bilm"`, `"awd_lstm"` and `"ulmfit_classifier"`.
+    source (str): Where the pipeline comes from, for error messages.
+    RETURNS (SourceModel): The first model of these kinds.
+    RAISES (ValueError): If there is none.
+    """
     found = []
     for name, pipe in nlp.pipeline:
         shim = getattr(pipe, "shim", None)
         if not isinstance(shim, LanguageModelShim) or shim.kind not in _FACTORIES:
             continue
         found.append(f"'{name}', a {shim.kind}")
-        if kind in (None, shim.kind):
+        if shim.kind in kinds:
             return SourceModel(name, shim)
-    wanted = " or ".join(_FACTORIES.values()) if kind is None else _FACTORIES[str(kind)]
+    wanted = " or ".join(_FACTORIES[kind] for kind in kinds)
     raise ValueError(
-        f"{source} holds no {kind or 'language model'} (component {wanted}); it has "
+        f"{source} holds no {' or '.join(kinds)} (component {wanted}); it has "
         f"{', '.join(found) or nlp.pipe_names}. Give the path of a pipeline that "
         f"'python -m spacy lm pretrain' wrote for {wanted}."
     )

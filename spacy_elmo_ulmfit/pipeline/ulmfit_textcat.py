@@ -14,7 +14,8 @@ from thinc.api import Model
 from torch import nn
 
 from ..layers.awd_lstm_shim import AWDLSTMShim
-from ..layers.shim import check_settings
+from ..layers.group_update import GroupUpdate
+from ..layers.shim import TrainableGroups, check_settings
 from ..layers.ulmfit_classifier import ClassifierT
 from ..modules.classifier import ULMFiTClassifier
 from ..text import LMTokenizer, LMTokens, Vocabulary
@@ -112,12 +113,26 @@ class ULMFiTClassifierPipe(SafetensorsModel):
         """Return the tokens the encoder reads for a document, as it does."""
         return self.shim.read(doc)
 
-    def set_trainable_groups(self, n_groups: int) -> None:
-        """Let only the top layer groups learn: embedding, LSTM layers, head, in that order.
+    @property
+    def n_layer_groups(self) -> int:
+        """Number of layer groups: embedding, each LSTM layer, head."""
+        return len(self.shim.layer_groups)
 
-        n_groups (int): Number of groups that learn, counted from the head.
+    def set_trainable_groups(self, groups: TrainableGroups) -> None:
+        """Let some layer groups learn: embedding, LSTM layers, head, in that order.
+
+        groups (Union[int, Collection[int]]): How many groups learn, counted from the
+            head, or the numbers of those that do, the embedding being 0.
         """
-        self.shim.set_trainable_groups(n_groups)
+        self.shim.set_trainable_groups(groups)
+
+    def set_group_update(self, update: Optional[GroupUpdate]) -> None:
+        """Give the next steps settings of their own.
+
+        update (Optional[GroupUpdate]): The settings, until others are given; `None`
+            for those of the optimizer.
+        """
+        self.shim.set_group_update(update)
 
     def predict(self, docs: Iterable[Doc]) -> Any:
         """Score documents, empty ones too.

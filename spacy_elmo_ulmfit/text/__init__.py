@@ -1,6 +1,8 @@
 """From a `Doc` to the ids that the language models read."""
 
 from .characters import BEGIN_SENTENCE, END_SENTENCE, words_to_chars
+from .doc_tokenizer import DocTokenizer
+from .fastai_v2 import V2Tokenizer
 from .indexers import (
     ByteIndexer,
     DictionaryIndexer,
@@ -8,13 +10,8 @@ from .indexers import (
     WordIndexer,
     read_indexer,
 )
-from .lm_tokenizers import (
-    DocTokenizer,
-    LMTokenizer,
-    LMTokens,
-    create_lm_tokenizer,
-    read_lm_tokenizer,
-)
+from .lm_tokenizers import TokenRules, create_lm_tokenizer, read_lm_tokenizer
+from .lm_tokens import LMTokenizer, LMTokens
 from .sequences import token_sequences
 from .vocabulary import Vocabulary
 
@@ -27,6 +24,8 @@ __all__ = [
     "Indexer",
     "LMTokenizer",
     "LMTokens",
+    "TokenRules",
+    "V2Tokenizer",
     "Vocabulary",
     "WordIndexer",
     "create_lm_tokenizer",

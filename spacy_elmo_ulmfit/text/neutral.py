@@ -1,7 +1,7 @@
 """Neutral sentences, the state after which is what a biLM starts from."""
 
 import importlib
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
 import torch
 from spacy.language import Language
@@ -37,9 +37,16 @@ def neutral_texts(lang: str) -> List[str]:
     return plain or list(examples)
 
 
-def neutral_sentences(nlp: Language) -> List[List[str]]:
-    """Return the words of a few plain sentences of a pipeline's language."""
-    docs = map(nlp.make_doc, neutral_texts(str(nlp.lang)))
+def neutral_sentences(
+    nlp: Language, texts: Optional[List[str]] = None
+) -> List[List[str]]:
+    """Return the words of a few plain sentences of a pipeline's language.
+
+    nlp (Language): The pipeline.
+    texts (Optional[List[str]]): The sentences; by default those of `neutral_texts`.
+    RETURNS (List[List[str]]): Their words, white space left out.
+    """
+    docs = map(nlp.make_doc, texts or neutral_texts(str(nlp.lang)))
     return [[token.text for token in doc if not token.is_space] for doc in docs]
 
 

@@ -1,5 +1,6 @@
-"""Learning rate schedules of the ULMFiT recipe."""
+"""Schedules of learning rate and momentum of the ULMFiT recipe."""
 
+import itertools
 import math
 from typing import Iterator
 
@@ -18,13 +19,11 @@ def slanted_triangular(
     ratio (int): How much smaller the lowest rate is than the highest.
     YIELDS (float): The rate of each step.
     """
-    cut = min(max(1, math.floor(num_steps * cut_frac)), num_steps - 1)
+    cut = _cut(num_steps, cut_frac)
     fall = max(1, num_steps - cut)
-    step = 0
-    while True:
+    for step in itertools.count():
         share = step / cut if step < cut else max(0.0, 1 - (step - cut) / fall)
         yield max_rate * (1 + share * (ratio - 1)) / ratio
-        step += 1
 
 
 @registry.schedules("spacy-elmo-ulmfit.one_cycle.v1")
@@ -44,14 +43,72 @@ def one_cycle(
     div_final (float): How much smaller the last rate is than the highest.
     YIELDS (float): The rate of each step.
     """
-    cut = min(max(1, math.floor(num_steps * cut_frac)), num_steps - 1)
+    return _two_cosines(
+        max_rate / div,
+        max_rate,
+        max_rate / div_final,
+        cut=_cut(num_steps, cut_frac),
+        num_steps=num_steps,
+    )
+
+
+@registry.schedules("spacy-elmo-ulmfit.flat_cosine.v1")
+def flat_cosine(
+    max_rate: float,
+    num_steps: int,
+    flat_frac: float = 0.75,
+    div_final: float = 1e5,
+) -> Iterator[float]:
+    """Yield a constant rate and one cosine fall.
+
+    max_rate (float): The rate at first.
+    num_steps (int): Steps of both parts together; the last rate lasts from then on.
+    flat_frac (float): Share of the steps before the rate falls.
+    div_final (float): How much smaller the last rate is than the first.
+    YIELDS (float): The rate of each step.
+    """
+    cut = min(math.floor(num_steps * flat_frac), num_steps - 1)
+    return _two_cosines(
+        max_rate, max_rate, max_rate / div_final, cut=cut, num_steps=num_steps
+    )
+
+
+@registry.schedules("spacy-elmo-ulmfit.one_cycle_momentum.v1")
+def one_cycle_momentum(
+    max_momentum: float, min_momentum: float, num_steps: int, cut_frac: float = 0.25
+) -> Iterator[float]:
+    """Yield a momentum that is low where the rate of `one_cycle` is high (arXiv:1803.09820).
+
+    In thinc's `Adam.v1` the momentum is `beta1`.
+
+    max_momentum (float): Momentum of the first step and the last.
+    min_momentum (float): Momentum where the rate is highest.
+    num_steps (int): Steps of the cycle; the last momentum lasts from then on.
+    cut_frac (float): Share of the steps in which the momentum falls.
+    YIELDS (float): The momentum of each step.
+    """
+    return _two_cosines(
+        max_momentum,
+        min_momentum,
+        max_momentum,
+        cut=_cut(num_steps, cut_frac),
+        num_steps=num_steps,
+    )
+
+
+def _cut(num_steps: int, cut_frac: float) -> int:
+    """Return the step of the peak: neither the first nor after the last."""
+    return min(max(1, math.floor(num_steps * cut_frac)), num_steps - 1)
+
+
+def _two_cosines(
+    first: float, middle: float, last: float, *, cut: int, num_steps: int
+) -> Iterator[float]:
+    """Yield values that go to `middle` in `cut` steps and then to `last`, which stays."""
     fall = max(1, num_steps - cut)
-    step = 0
-    while True:
+    for step in itertools.count():
         if step < cut:
-            start, end, share = max_rate / div, max_rate, step / cut
+            start, end, share = first, middle, step / cut
         else:
-            start, end = max_rate, max_rate / div_final
-            share = min(1.0, (step - cut) / fall)
+            start, end, share = middle, last, min(1.0, (step - cut) / fall)
         yield start + (end - start) * (1 - math.cos(math.pi * share)) / 2
-        step += 1

@@ -20,10 +20,14 @@ def check_output(path: Union[str, Path]) -> None:
     """Make sure that vectors can be written to a file, before any is computed.
 
     path (Union[str, Path]): The file.
-    RAISES (ValueError): If its suffix is unknown, or a package is missing.
+    RAISES (ValueError): If its suffix is unknown, it is a directory, or a package is
+        missing.
     """
-    if _is_hdf5(ensure_path(path)):
+    path = ensure_path(path)
+    if _is_hdf5(path):
         require_h5py()
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory. Name a file to write to.")
 
 
 def write_vectors(

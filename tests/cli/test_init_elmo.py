@@ -13,6 +13,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from spacy.tokens import Doc
 
+from ..conftest import BILM, create_language_model
 from ..reference.commands import run
 from ..reference.elmo_numpy import (
     ReferenceBiLM,
@@ -38,6 +39,7 @@ from ..reference.files import (
 )
 
 DATA = os.environ.get("SEU_DATA")
+FINETUNE = Path(__file__).parents[2] / "configs" / "bilm_finetune.cfg"
 SIZES = Sizes(n_highway=2)
 WIDTH = 2 * SIZES.projection_dim
 WORDS = ["the", "river", "Rome", "日本", "naïve", "\u200b"]
@@ -288,6 +290,146 @@ def test_an_exported_word_model_has_its_vocabulary(tmp_path):
     )
     for words in DOCUMENTS:
         assert_array_equal(again.layers(words), reference.layers(words))
+
+
+def finetune(source, output):
+    text = output.with_suffix(".txt")
+    text.write_text("The river near Rome is wide .\nTea is hot .\n" * 40, "utf-8")
+    steps = ["--lm.max_steps", "2", "--lm.eval_frequency", "2", "--lm.min_freq", "1"]
+    arguments = ["--from", source, "--output", output, *steps]
+    arguments += ["--paths.train", text, "--paths.dev", text]
+    run("lm", "finetune", FINETUNE, *arguments, "--lm.logger.progress_bar", "false")
+    return output / "model-best"
+
+
+def assert_same_predictions(one, two, atol=0.0):
+    """Vectors, words in a word's place, and how often these were seen."""
+    pipes = [nlp.get_pipe("elmo_tok2vec") for nlp in (one, two)]
+    assert pipes[0].vocabulary.to_json() == pipes[1].vocabulary.to_json()
+    for words in DOCUMENTS:
+        docs = [nlp(Doc(nlp.vocab, words=words)) for nlp in (one, two)]
+        found, expected = (doc._.elmo.layers for doc in docs)
+        assert_allclose(found, expected, rtol=0, atol=atol)
+        found, expected = (
+            [item and [p for _, p in item.both] for item in pipe.substitutes(doc)]
+            for pipe, doc in zip(pipes, docs)
+        )
+        for candidates, others in zip(found, expected):
+            assert (candidates is None) == (others is None)
+            if others is not None:
+                assert_allclose(candidates, others, rtol=0, atol=100 * atol)
+
+
+@pytest.mark.parametrize(
+    "layout", [hdf5, word_input, allennlp_archive], ids=lambda layout: layout.__name__
+)
+def test_a_finetuned_bilm_survives_export_and_import(layout, tmp_path):
+    arguments, _ = layout(tmp_path)
+    init(arguments, tmp_path / "out")
+    tuned = finetune(tmp_path / "out", tmp_path / "tuned")
+    exported = tmp_path / "exported"
+    run("lm", "export", tuned, exported, "--format", "bilm-tf")
+    again = init([exported], tmp_path / "again")
+    first = spacy.load(tmp_path / "out")
+    before, after = (
+        nlp(Doc(nlp.vocab, words=DOCUMENTS[0]))._.elmo.layers for nlp in (first, again)
+    )
+    assert abs(before - after).max() > 1e-4
+    # AllenNLP has the 1 of the forget gate in its bias, bilm-tf adds it: it is rounded.
+    atol = 1e-5 if layout is allennlp_archive else 0.0
+    assert_same_predictions(spacy.load(tuned), again, atol)
+    run("lm", "export", tmp_path / "again", tmp_path / "twice", "--format", "bilm-tf")
+    for path in sorted(exported.iterdir()):
+        assert path.read_bytes() == (tmp_path / "twice" / path.name).read_bytes()
+    words = {path.name for path in exported.iterdir()} - {"options.json"}
+    names = {"weights.hdf5", "vocab.txt"}
+    assert words == (names | {"softmax_vocab.txt"} if layout is word_input else names)
+
+
+WORDS_READ = "filters = []\nword_dim = 6\n"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "",
+        "bidirectional = false\n",
+        WORDS_READ,
+        WORDS_READ + "tie_softmax = true\n",
+    ],
+    ids=["characters", "forward", "words", "tied softmax"],
+)
+def test_a_bilm_pretrained_here_survives_export_and_import(settings, tmp_path):
+    config = BILM.replace("filters = [[1,4],[2,4],[3,8]]\n", "")
+    filters = "" if "filters" in settings else "filters = [[1,4],[2,4],[3,8]]\n"
+    nlp = create_language_model(config + filters + settings)
+    nlp.to_disk(tmp_path / "own")
+    exported = tmp_path / "exported"
+    run("lm", "export", tmp_path / "own", exported, "--format", "bilm-tf")
+    again = init([exported], tmp_path / "again")
+    assert_same_predictions(nlp, again, atol=1e-5)
+
+
+def test_a_softmax_needs_its_own_words(tmp_path):
+    arguments, _ = word_input(tmp_path)
+    init(arguments, tmp_path / "out")
+    tuned = finetune(tmp_path / "out", tmp_path / "tuned")
+    exported = tmp_path / "exported"
+    run("lm", "export", tuned, exported, "--format", "bilm-tf")
+    (exported / "softmax_vocab.txt").unlink()
+    printed = run("init", "elmo", "en", exported, tmp_path / "again", code=1)
+    assert "weights.hdf5 predicts" in printed and "softmax_vocab.txt" in printed
+    assert not (tmp_path / "again").exists()
+
+
+def test_options_can_have_any_name(tmp_path):
+    files = write_bilm_files(tmp_path / "model", SIZES)
+    options = files.options.rename(tmp_path / "small.json")
+    init([options, "--weights", files.weights], tmp_path / "out")
+
+
+def test_neutral_sentences_of_the_user(tmp_path):
+    """White space between their words is not read, as in documents."""
+    arguments, _ = hdf5(tmp_path)
+    layers = []
+    for number, text in enumerate(["Rome is wide .", " Rome  is wide .\r", "A sea ."]):
+        path = tmp_path / f"{number}.txt"
+        path.write_text(f"{text}\n\n", "utf-8")
+        nlp = init(arguments, tmp_path / f"out_{number}", "--warm-text", path)
+        layers.append(nlp(Doc(nlp.vocab, words=DOCUMENTS[0]))._.elmo.layers)
+    assert_array_equal(layers[0], layers[1])
+    assert abs(layers[0] - layers[2]).max() > 1e-4
+
+
+def test_neutral_sentences_that_are_no_text_are_named(tmp_path):
+    arguments, _ = hdf5(tmp_path)
+    path, output = tmp_path / "warm.txt", tmp_path / "out"
+    more = ["--warm-text", path]
+    assert "warm.txt" in run("init", "elmo", "en", *arguments, output, *more, code=1)
+    path.write_bytes("Naïve .\n".encode("latin-1"))
+    printed = run("init", "elmo", "en", *arguments, output, *more, code=1)
+    assert "warm.txt is not UTF-8" in printed
+    path.write_text("\n \n")
+    assert "no sentence" in run("init", "elmo", "en", *arguments, output, *more, code=1)
+    assert not output.exists()
+
+
+def test_what_is_no_older_output_is_not_overwritten(tmp_path):
+    arguments, _ = hdf5(tmp_path)
+    init(arguments, tmp_path / "pipeline")
+    export = ["lm", "export", tmp_path / "pipeline"]
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    # An empty directory, and an older output.
+    for _ in range(2):
+        init(arguments, thesis / "pipeline")
+        run(*export, thesis / "exported", "--format", "bilm-tf")
+    for output in (thesis, arguments[0] / "options.json"):
+        for command in (["init", "elmo", "en", *arguments, output], [*export, output]):
+            more = ["--format", "bilm-tf"] if "export" in command else []
+            assert output.name in run(*command, *more, code=1)
+    assert sorted(path.name for path in thesis.iterdir()) == ["exported", "pipeline"]
+    assert (arguments[0] / "options.json").is_file()
 
 
 def test_a_model_of_many_langs_is_not_exported(tmp_path):

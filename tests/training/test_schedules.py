@@ -2,8 +2,14 @@ import itertools
 import math
 
 import pytest
+from spacy.util import registry
 
-from spacy_elmo_ulmfit.training.schedules import one_cycle, slanted_triangular
+from spacy_elmo_ulmfit.training.schedules import (
+    flat_cosine,
+    one_cycle,
+    one_cycle_momentum,
+    slanted_triangular,
+)
 
 LOWEST = {slanted_triangular: 1 / 32, one_cycle: 1e-5}
 FIRST = {slanted_triangular: 1 / 32, one_cycle: 1 / 25}
@@ -56,3 +62,41 @@ def test_one_cycle_is_half_way_in_the_middle_of_each_part():
     values = rates(one_cycle, 40, cut_frac=0.5, div=10.0, div_final=100.0)
     assert values[10] == pytest.approx((0.5 + 0.05) / 2)
     assert values[30] == pytest.approx((0.5 + 0.005) / 2)
+
+
+def test_flat_cosine_is_flat_and_then_falls():
+    values = rates(flat_cosine, 40, 45)
+    assert values[:31] == [0.5] * 31
+    assert values[30:41] == sorted(values[30:41], reverse=True)
+    assert values[35] == pytest.approx(0.25, rel=1e-4)
+    assert values[40:] == pytest.approx([0.5e-5] * 5)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 5, 57])
+def test_momentum_is_lowest_where_the_rate_is_highest(num_steps):
+    momenta = list(itertools.islice(one_cycle_momentum(0.8, 0.7, num_steps), 100))
+    assert all(0.7 <= value <= 0.8 for value in momenta)
+    course = rates(one_cycle, num_steps)
+    assert momenta.index(min(momenta)) == course.index(max(course))
+    assert momenta[num_steps:] == pytest.approx([0.8] * (100 - num_steps))
+
+
+def test_the_optimizer_of_a_config_takes_a_schedule_of_momentum():
+    config = {
+        "optimizer": {
+            "@optimizers": "Adam.v1",
+            "learn_rate": 0.01,
+            "beta1": {
+                "@schedules": "spacy-elmo-ulmfit.one_cycle_momentum.v1",
+                "max_momentum": 0.8,
+                "min_momentum": 0.7,
+                "num_steps": 4,
+            },
+        }
+    }
+    optimizer = registry.resolve(config)["optimizer"]
+    found = []
+    for _ in range(5):
+        found.append(optimizer.b1)
+        optimizer.step_schedules()
+    assert found == pytest.approx([0.8, 0.7, 0.725, 0.775, 0.8])

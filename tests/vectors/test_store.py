@@ -179,6 +179,15 @@ def test_another_suffix_is_refused(docs, settings, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", [".hdf5", ".spacy"])
+def test_a_directory_is_no_file_to_write_to(suffix, docs, settings, tmp_path):
+    path = tmp_path / f"vectors{suffix}"
+    path.mkdir()
+    with pytest.raises(ValueError, match="is a directory"):
+        write_vectors(path, docs, settings())
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_without_h5py_the_way_out_is_named(docs, settings, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ValueError, match=r"spacy-elmo-ulmfit\[hdf5\].*\.spacy"):

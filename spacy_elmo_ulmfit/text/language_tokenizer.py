@@ -1,0 +1,232 @@
+"""spaCy's tokenizer of a language for text that a language model's rules rewrote."""
+
+import re
+import warnings
+from collections import defaultdict
+from itertools import chain, product
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+
+import numpy
+import spacy
+from numpy.typing import NDArray
+from spacy.symbols import ORTH
+from spacy.tokenizer import Tokenizer
+
+# What stands between white space, with the space that spaCy keeps with the word.
+_PIECES = re.compile(r"\S+ ?|\s+")
+_CHUNKS = re.compile(r"\S+|\s+")
+# Bounds of what is remembered: characters of a piece, number of pieces.
+_MAX_LENGTH, _MAX_KNOWN = 64, 2**16
+
+
+class ChunkRules(NamedTuple):
+    """What a family of language models does before and after spaCy's tokenizer.
+
+    before (Callable[[str], Tuple[str, str]]): Takes a stretch without white space,
+        returns a word that announces it, or "", and the stretch, lower-cased or not.
+    after (Callable[[str], List[str]]): Takes a word of spaCy's, returns the words
+        that are read for it.
+    """
+
+    before: Callable[[str], Tuple[str, str]]
+    after: Callable[[str], List[str]]
+
+
+class _Read(NamedTuple):
+    # The words of a piece of text, where the last character of each is, and the first
+    # and last word of spaCy's, where they may be part of a special case.
+    words: List[str]
+    places: List[int]
+    first: Optional[str]
+    last: Optional[str]
+
+
+class LanguageTokenizer:
+    """The tokenizer of a language between rules, built when it is first needed.
+
+    A spaCy tokenizer splits what stands between white space by itself, so each such
+    piece of text is split once and then remembered. The exception are special cases
+    that might be found across white space: such pieces are split together.
+
+    lang (str): Code of the language.
+    specials (Iterable[str]): Words that are never split.
+    rules (ChunkRules): What is done before and after.
+    version (Optional[str]): The spaCy version whose tokenizer a model was trained
+        with; by default the installed one.
+    """
+
+    def __init__(
+        self,
+        lang: str,
+        specials: Iterable[str],
+        rules: ChunkRules,
+        version: Optional[str] = None,
+    ) -> None:
+        self.lang, self.specials, self.rules = lang, tuple(specials), rules
+        self.version = version or spacy.__version__
+        self._forget()
+        if _minor(self.version) != _minor(spacy.__version__):
+            warnings.warn(
+                f"These weights were trained with the tokenizer of spaCy {self.version}, "
+                f"and this is {spacy.__version__}. Some texts may be split in another "
+                "way; evaluate before you rely on them.",
+                stacklevel=2,
+            )
+
+    def __call__(self, text: str) -> Tuple[List[str], NDArray[numpy.int64]]:
+        """Split a text.
+
+        text (str): The text.
+        RETURNS (Tuple[List[str], NDArray]): The words, white space that is more than
+            one space between words included, and the place in the text of the last
+            character of each; one that announces has the place of what it announces.
+        """
+        if self._tokenizer is None:
+            self._build()
+        pieces = _PIECES.findall(text) if self._by_pieces else [text]
+        reads = self._read_all(pieces)
+        joined = self._join(pieces, reads)
+        if joined is not None:
+            pieces, reads = joined, self._read_all(joined)
+        words = list(chain.from_iterable(read.words for read in reads))
+        counts = [len(read.words) for read in reads]
+        lengths = numpy.fromiter(map(len, pieces), numpy.int64, len(pieces))
+        places = numpy.fromiter(
+            chain.from_iterable(read.places for read in reads), numpy.int64, len(words)
+        )
+        places += numpy.repeat(numpy.cumsum(lengths) - lengths, counts)
+        return words, places
+
+    def to_json(self) -> Dict[str, Any]:
+        """Return plain values for a weight file."""
+        return {"lang": self.lang, "spacy": self.version}
+
+    def __getstate__(self) -> Dict[str, Any]:
+        # A spaCy tokenizer holds a vocabulary of its own, and is quickly built.
+        state = dict(self.__dict__)
+        for name in ("_tokenizer", "_known"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._tokenizer: Any = None
+        self._known: Dict[str, _Read] = {}
+
+    def _build(self) -> None:
+        tokenizer = spacy.blank(self.lang).tokenizer
+        # Those of a few languages, as Japanese, are programs of their own.
+        self._by_pieces = isinstance(tokenizer, Tokenizer)
+        self._pairs: Set[Tuple[str, str]] = set()
+        if self._by_pieces:
+            for word in self.specials:
+                tokenizer.add_special_case(word, [{ORTH: word}])
+            self._pairs = _special_pairs(tokenizer)
+        self._firsts = {first for first, _ in self._pairs}
+        self._seconds = {second for _, second in self._pairs}
+        self._tokenizer = tokenizer
+
+    def _read_all(self, pieces: List[str]) -> List[_Read]:
+        known = self._known
+        return [known.get(piece) or self._read_new(piece) for piece in pieces]
+
+    def _read_new(self, piece: str) -> _Read:
+        read = self._read(piece)
+        if len(piece) <= _MAX_LENGTH:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[piece] = read
+        return read
+
+    def _read(self, piece: str) -> _Read:
+        text, origins = self._announce(piece)
+        words: List[str] = []
+        places: List[int] = []
+        split = self._tokenizer(text)
+        for token in split:
+            read = self.rules.after(token.text)
+            words += read
+            places += [origins[token.idx + len(token) - 1]] * len(read)
+        first, last = (split[0].text, split[-1].text) if len(split) else ("", "")
+        return _Read(
+            words,
+            places,
+            first if first in self._seconds else None,
+            last if last in self._firsts else None,
+        )
+
+    def _announce(self, piece: str) -> Tuple[str, List[int]]:
+        parts: List[str] = []
+        origins: List[int] = []
+        for match in _CHUNKS.finditer(piece):
+            start = match.start()
+            announcement, chunk = self.rules.before(match.group())
+            if announcement:
+                parts += [announcement, " "]
+                origins += [start] * (len(announcement) + 1)
+            parts.append(chunk)
+            if len(chunk) == match.end() - start:
+                origins += range(start, match.end())
+            else:
+                # A few letters become several characters when they are lower-cased.
+                lengths = [len(character.lower()) for character in match.group()]
+                for i, length in enumerate(lengths, start):
+                    origins += [i] * length
+        return "".join(parts), origins
+
+    def _join(self, pieces: List[str], reads: List[_Read]) -> Optional[List[str]]:
+        """Join neighbours over which a special case might reach, if there are any."""
+        places = {
+            i
+            for i, read in enumerate(reads)
+            if read.first is not None
+            and i
+            and (reads[i - 1].last, read.first) in self._pairs
+        }
+        if not places:
+            return None
+        groups: List[List[str]] = []
+        for i, piece in enumerate(pieces):
+            if i in places:
+                groups[-1].append(piece)
+            else:
+                groups.append([piece])
+        return ["".join(group) for group in groups]
+
+
+def _special_pairs(tokenizer: Tokenizer) -> Set[Tuple[str, str]]:
+    """Find neighbours that may be part of a special case which other rules split.
+
+    Such cases are searched for in the words that the other rules leave, and may have
+    been put in their place since.
+    """
+    plain = Tokenizer(
+        tokenizer.vocab,
+        rules={},
+        prefix_search=tokenizer.prefix_search,
+        suffix_search=tokenizer.suffix_search,
+        infix_finditer=tokenizer.infix_finditer,
+        token_match=tokenizer.token_match,
+        url_match=tokenizer.url_match,
+    )
+    pairs: Set[Tuple[str, str]] = set()
+    beginnings: Dict[str, Set[str]] = defaultdict(set)
+    ends: Dict[str, Set[str]] = defaultdict(set)
+    for special, tokens in tokenizer.rules.items():
+        words = [token.text for token in plain(special)]
+        if len(words) > 1:
+            pairs.update(zip(words, words[1:]))
+            beginnings[words[0]].add(tokens[0][ORTH])
+            ends[words[-1]].add(tokens[-1][ORTH])
+    return {
+        pair
+        for last, first in pairs
+        for pair in product({last, *ends[last]}, {first, *beginnings[first]})
+    }
+
+
+def _minor(version: str) -> List[str]:
+    return version.split(".")[:2]
