@@ -1,21 +1,20 @@
 """Which words of a document made ULMFiT's classifier decide.
 
-Gradients with respect to the embeddings pass through every window that is pooled and
+Gradients with respect to the embeddings pass through every window of the document and
 through the state between them, and need the memory of one window.
 """
 
-from copy import copy
-from typing import Optional, Sequence, Tuple
+from typing import List, Sequence, Tuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from .awd_lstm import AWDLSTM, AWDLSTMOutput, AWDLSTMState
+from .awd_lstm import AWDLSTM, AWDLSTMState
 from .classifier import ULMFiTClassifier
 from .pooling import DocumentPool
-from .windows import read_windows
+from .windows import longest_rest
 
 
 def label_probabilities(logits: Tensor, multi_label: bool) -> Tensor:
@@ -89,11 +88,11 @@ def occlusion(
     RETURNS (Tensor): Positive for words that speak for the label. *Shape:* `(n_groups,)`
     """
     model.eval()
-    whole = _probabilities(model, ids[None], label, multi_label)
+    whole = _probabilities(model, [ids], label, multi_label)
     pieces = [whole.new_empty(0)]
     for start in range(0, len(groups), batch_size):
         hidden = groups[start : start + batch_size]
-        documents = ids.repeat(len(hidden), 1)
+        documents = [ids.clone() for _ in hidden]
         for document, positions in zip(documents, hidden):
             document[list(positions)] = unknown_id
         pieces.append(whole - _probabilities(model, documents, label, multi_label))
@@ -102,9 +101,9 @@ def occlusion(
 
 @torch.no_grad()
 def _probabilities(
-    model: ULMFiTClassifier, documents: Tensor, label: int, multi_label: bool
+    model: ULMFiTClassifier, documents: List[Tensor], label: int, multi_label: bool
 ) -> Tensor:
-    logits = model(documents.flatten(), [documents.shape[1]] * len(documents))
+    logits = model(torch.cat(documents), [len(ids) for ids in documents])
     return label_probabilities(logits, multi_label)[:, label]
 
 
@@ -113,59 +112,48 @@ def _embedding_gradient(
 ) -> Tuple[Tensor, Tensor]:
     """Return a document's embeddings and the gradient of a label's probability."""
     model.eval()
-    config, pool = model.config, DocumentPool(1)
     embedded = model.encoder.embedding.weight.detach()[ids].requires_grad_()
-    encoder, positions = _by_position(model.encoder, embedded)
     # cuDNN has no gradient for a network that is not in training.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        for window in read_windows(
-            encoder,
-            positions,
-            [len(ids)],
-            config.bptt,
-            max_len=config.max_len,
-            gradient_windows=len(ids),
-        ):
-            pool.add(window)
-        logits = model.head(pool.pooled())
+        logits = model.head(_pool(model, embedded))
         probability = label_probabilities(logits, multi_label)[0, label]
         (gradient,) = torch.autograd.grad(probability, embedded)
     return embedded.detach(), gradient
 
 
-def _by_position(encoder: AWDLSTM, embedded: Tensor) -> Tuple[AWDLSTM, Tensor]:
-    """Return an encoder that reads positions of a document, and the positions.
+def _pool(model: ULMFiTClassifier, embedded: Tensor) -> Tensor:
+    """Read embedded words in the classifier's windows, with nothing cut off between.
 
-    In its stand-in for the embedding matrix every position has a row of its own,
-    behind the padding's, which has no gradient. The graph of a window is built again
-    in the backward pass, from the state it started with.
+    The graph of a window is built again in the backward pass, from the state it
+    started with, so that a long document needs no more memory than its outputs.
+    """
+    config, pool, state = model.config, DocumentPool(1), model.encoder.zero_state(1)
+    n_left = len(embedded)
+    limit = longest_rest(n_left, config.bptt, config.max_len)
+    row = torch.zeros(1, dtype=torch.long, device=embedded.device)
+    for window in embedded.split(config.bptt):
+        output, state = checkpoint(
+            _read, model.encoder, window, state, use_reentrant=False
+        )
+        if n_left <= limit:
+            is_word = torch.ones_like(output[:, :, 0], dtype=torch.bool)
+            pool.add(row, is_word, output)
+        n_left -= len(window)
+    return pool.pooled()
+
+
+def _read(
+    encoder: AWDLSTM, embedded: Tensor, state: AWDLSTMState
+) -> Tuple[Tensor, AWDLSTMState]:
+    """Read one window from its embeddings instead of its words' ids.
+
+    The encoder gets a stand-in for its embedding matrix in which every position has a
+    row of its own, behind the padding's, which has no gradient.
     """
     first = encoder.config.padding_idx + 1
     rows = torch.cat([embedded.new_zeros(first, embedded.shape[1]), embedded])
-
-    def encode(ids: Tensor, state: Optional[AWDLSTMState]) -> AWDLSTMOutput:
-        weights = {"encoder.embedding.weight": rows}
-        return functional_call(reader, weights, (ids, state))
-
-    def recompute(ids: Tensor, state: Optional[AWDLSTMState]) -> AWDLSTMOutput:
-        return checkpoint(encode, ids, state, use_reentrant=False)
-
-    reader = _Reader(encoder)
-    by_position = copy(encoder)
-    by_position.encode = recompute  # type: ignore[assignment, method-assign]
-    return by_position, torch.arange(first, len(rows), device=embedded.device)
-
-
-class _Reader(nn.Module):
-    """An encoder whose `forward` is `AWDLSTM.encode`.
-
-    encoder (AWDLSTM): The encoder.
-    """
-
-    def __init__(self, encoder: AWDLSTM) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, ids: Tensor, state: Optional[AWDLSTMState]) -> AWDLSTMOutput:
-        """See `AWDLSTM.encode`."""
-        return self.encoder.encode(ids, state)
+    positions = torch.arange(first, len(rows), device=embedded.device)
+    _, outputs, last = functional_call(
+        encoder, {"embedding.weight": rows}, (positions[None], state)
+    )
+    return cast(Tensor, outputs[-1]), last

@@ -153,7 +153,7 @@ class ULMFiTClassifier(nn.Module):
             max_len=config.max_len,
             gradient_windows=config.gradient_windows,
         ):
-            pool.add(window)
+            pool.add(window.rows, window.is_word, window.output)
             if self.training:
                 penalty.add(window)
         logits = self.head(pool.pooled())

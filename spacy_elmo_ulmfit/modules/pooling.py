@@ -21,28 +21,31 @@ class DocumentPool:
         self._total: Tensor
         self._n_words: Tensor
 
-    def add(self, window: Window) -> None:
-        """Pool one more window of some of the documents."""
-        rows, output = window.rows, window.output
+    def add(self, rows: Tensor, is_word: Tensor, output: Tensor) -> None:
+        """Pool one more window of some of the documents; windows come in order.
+
+        rows (Tensor): Which documents they are. *Shape:* `(n_rows,)`
+        is_word (Tensor): Which steps are words, at least the first. *Shape:*
+            `(n_rows, n_steps)`
+        output (Tensor): *Shape:* `(n_rows, n_steps, width)`
+        """
         if self._last is None:
             shape = (self.n_docs, output.shape[2])
             self._last = output.new_zeros(shape)
             self._maximum = output.new_full(shape, -torch.inf)
             self._total = output.new_zeros(shape)
             self._n_words = output.new_zeros(self.n_docs, 1)
-        blank = ~window.is_word.unsqueeze(2)
+        blank = ~is_word.unsqueeze(2)
         maximum = output.masked_fill(blank, -torch.inf).amax(dim=1)
-        self._maximum = self._maximum.index_copy(
-            0, rows, torch.maximum(self._maximum[rows], maximum)
-        )
-        self._total = self._total.index_add(
-            0, rows, output.masked_fill(blank, 0.0).sum(dim=1)
-        )
-        n_words = window.is_word.sum(dim=1, keepdim=True)
+        maximum = torch.maximum(self._maximum[rows], maximum)
+        total = output.masked_fill(blank, 0.0).sum(dim=1)
+        n_words = is_word.sum(dim=1, keepdim=True)
+        all_rows = torch.arange(len(rows), device=rows.device)
+        last = output[all_rows, n_words.squeeze(1) - 1]
+        self._last = self._last.index_copy(0, rows, last)
+        self._maximum = self._maximum.index_copy(0, rows, maximum)
+        self._total = self._total.index_add(0, rows, total)
         self._n_words = self._n_words.index_add(0, rows, n_words.to(output.dtype))
-        ends = window.is_last.nonzero().squeeze(1)
-        last = output[ends, n_words[ends, 0] - 1]
-        self._last = self._last.index_copy(0, rows[ends], last)
 
     def pooled(self) -> Tensor:
         """Return `[last; max; mean]` of each document. *Shape:* `(n_docs, 3 * width)`
@@ -51,9 +54,8 @@ class DocumentPool:
         """
         if self._last is None:
             raise ValueError("No window was pooled.")
-        return torch.cat(
-            [self._last, self._maximum, self._total / self._n_words], dim=1
-        )
+        mean = self._total / self._n_words
+        return torch.cat([self._last, self._maximum, mean], dim=1)
 
 
 class DocumentPenalty:

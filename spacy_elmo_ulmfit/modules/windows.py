@@ -16,7 +16,6 @@ class Window(NamedTuple):
     is_word (Tensor): Which steps are words; the others come after a document's end.
         *Shape:* `(n_rows, n_steps)`
     places (Tensor): Where the words stand in the flat ids. The same shape.
-    is_last (Tensor): Whether a document ends in this window. *Shape:* `(n_rows,)`
     embedded (Tensor): Embeddings. *Shape:* `(n_rows, n_steps, embedding_dim)`
     raw (Tensor): Last layer before dropout. The same shape.
     output (Tensor): Last layer after dropout. The same shape.
@@ -25,7 +24,6 @@ class Window(NamedTuple):
     rows: Tensor
     is_word: Tensor
     places: Tensor
-    is_last: Tensor
     embedded: Tensor
     raw: Tensor
     output: Tensor
@@ -48,25 +46,24 @@ def read_windows(
     ids (Tensor): Word ids, the documents one after another. *Shape:* `(n_words,)`
     lengths (Sequence[int]): Words of each document, at least 1.
     bptt (int): Length of a window.
-    max_len (int): Only windows that start within a document's last `max_len` words,
-        and its last window, are returned; the earlier ones are read for their state,
-        without gradients. 0 for all windows.
+    max_len (int): Only the windows that `longest_rest` allows are returned; the
+        earlier ones are read for their state, without gradients. 0 for all windows.
     gradient_windows (int): How many windows gradients pass through: the state is
         detached at every so many windows from the start of a document.
     YIELDS (Window): The windows that are wanted, of the documents they are wanted of.
     RAISES (ValueError): If the lengths are not those of the ids.
     """
-    if min(lengths, default=0) < 1 or sum(lengths) != len(ids):
+    if min(lengths, default=0) < 1 or ids.shape != (sum(lengths),):
         raise ValueError(
-            f"The lengths of the documents add up to {sum(lengths)} words, but there "
-            f"are {len(ids)} ids; every document needs at least one."
+            f"The lengths of the documents add up to {sum(lengths)} words, at least one "
+            f"each, but the ids have the shape {tuple(ids.shape)}."
         )
     # On the CPU: what a window needs is decided without waiting for a device.
     sizes = torch.as_tensor(lengths)
     starts = sizes.cumsum(0) - sizes
     sizes, order = sizes.sort(descending=True, stable=True)
     starts = starts[order]
-    limit = max(max_len, bptt) if max_len else int(sizes[0])
+    limit = longest_rest(int(sizes[0]), bptt, max_len)
     state = encoder.zero_state(len(sizes))
     for number, start in enumerate(range(0, int(sizes[0]), bptt)):
         n_left = sizes[sizes > start] - start
@@ -87,11 +84,23 @@ def read_windows(
                 order[first:n_rows].to(ids.device),
                 is_word[first:],
                 places[first:],
-                (n_left <= bptt)[first:].to(ids.device),
                 encoded.embedded[first:],
                 encoded.raw_outputs[-1][first:],
                 encoded.output[first:],
             )
+
+
+def longest_rest(length: int, bptt: int, max_len: int) -> int:
+    """Return what may be left of a document where a window starts that is pooled.
+
+    That is its last `max_len` words; its last window is pooled in any case.
+
+    length (int): Words of the document, or of a longer one.
+    bptt (int): Length of a window.
+    max_len (int): 0 for all windows.
+    RETURNS (int): Number of words, the window's included.
+    """
+    return max(max_len, bptt) if max_len else length
 
 
 def read_documents(

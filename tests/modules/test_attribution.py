@@ -45,6 +45,22 @@ def test_gradients_reach_the_first_word_through_every_window(bptt, multi_label):
     torch.testing.assert_close(signed, expected, rtol=1e-4, atol=1e-8)
 
 
+def test_words_that_are_only_read_for_their_state_matter_through_it():
+    # Windows of four: the last three words are pooled, the others lead up to them.
+    model, ids = tiny_classifier(bptt=4, max_len=3), torch.tensor(DOCUMENT)
+    embedded = F.embedding(ids, model.encoder.embedding.weight)
+    embedded = embedded.detach().requires_grad_()
+    hidden = embedded[None]
+    for layer in model.encoder.layers:
+        hidden, _ = torch.nn.LSTM.forward(layer, hidden)
+    output = hidden[0, 8:]
+    pooled = torch.cat([output[-1], output.amax(0), output.mean(0)])
+    score = model.head(pooled[None])[0].softmax(0)[LABEL]
+    (gradient,) = torch.autograd.grad(score, embedded)
+    found = intrinsic_attention(model, ids, LABEL, multi_label=False)
+    torch.testing.assert_close(found, gradient.abs().sum(1), rtol=1e-4, atol=1e-8)
+
+
 @pytest.mark.parametrize("bptt", [1, 4])
 def test_windows_change_nothing_with_qrnn_layers_either(bptt):
     models = [tiny_classifier(encoder={"rnn": "qrnn"}, bptt=n) for n in (bptt, 100)]

@@ -55,10 +55,10 @@ def test_only_windows_that_start_in_the_last_words_are_pooled(max_len):
 def test_lengths_that_do_not_add_up_are_refused():
     model, (ids, lengths) = tiny_classifier(), flat(DOCUMENTS)
     for wrong in ([*lengths, 0], lengths[:-1], []):
-        with pytest.raises(
-            ValueError, match=f"add up to {sum(wrong)} words, .* 17 ids"
-        ):
+        with pytest.raises(ValueError, match=rf"add up to {sum(wrong)} .* \(17,\)"):
             model(ids, wrong)
+    with pytest.raises(ValueError, match=r"the ids have the shape \(1, 17\)"):
+        model(ids.unsqueeze(0), lengths)
 
 
 def embedding_gradient(model, documents, row):

@@ -3,7 +3,7 @@ import torch
 
 from spacy_elmo_ulmfit.modules.awd_lstm import activation_regularization
 from spacy_elmo_ulmfit.modules.pooling import DocumentPenalty, DocumentPool
-from spacy_elmo_ulmfit.modules.windows import Window, read_windows
+from spacy_elmo_ulmfit.modules.windows import read_windows
 
 from ..util import NO_DROPOUT, flat, tiny_awd_lstm
 
@@ -15,10 +15,8 @@ def test_pool_ignores_huge_and_infinite_values_behind_the_end():
     output[0, :, 0] = torch.tensor([-1.0, -3.0, -2.0])
     output[1, :, 0] = torch.tensor([-4.0, 1e30, float("inf")])
     is_word = torch.tensor([[True, True, True], [True, False, False]])
-    is_last = torch.tensor([True, True])
-    rows, places = torch.tensor([1, 0]), torch.zeros(2, 3)
     pool = DocumentPool(2)
-    pool.add(Window(rows, is_word, places, is_last, output, output, output))
+    pool.add(torch.tensor([1, 0]), is_word, output)
     assert pool.pooled().tolist() == [[-4.0, -4.0, -4.0], [-2.0, -1.0, -2.0]]
 
 
