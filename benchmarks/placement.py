@@ -10,7 +10,7 @@ ELMo at the input. Runs and results are kept as there.
 from pathlib import Path
 
 import typer
-from transfer import DATA, JOBS, SEEDS, WORK, Row, prepare, run_table
+from _runs import DATA, JOBS, SEEDS, WORK, Row, config_file, prepare, run_table
 
 ROWS = ("elmo_output", "elmo_both", "elmo_bilstm")
 
@@ -35,7 +35,7 @@ def main(
         # Every run has all its steps.
         "training.patience": "0",
     }
-    rows = [Row(name, limit, f"ner_{name}", settings) for name in ROWS]
+    rows = [Row(name, limit, config_file(f"ner_{name}"), settings) for name in ROWS]
     run_table("placement", rows, "ents_f", work, seeds, jobs)
 
 

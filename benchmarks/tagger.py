@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 
 import typer
+from _runs import DATA, JOBS, SEEDS, WORK, Row, config_file, run_table
 from spacy.tokens import DocBin
 from spacy.training.converters import conllu_to_docs
-from transfer import DATA, JOBS, SEEDS, WORK, Row, run_table
 
 
 def main(
@@ -38,8 +38,8 @@ def main(
         "training.patience": "0",
     }
     rows = [
-        Row("baseline", limit, "tagger_baseline", paths),
-        Row("elmo", limit, "tagger_elmo", paths),
+        Row("baseline", limit, config_file("tagger_baseline"), paths),
+        Row("elmo", limit, config_file("tagger_elmo"), paths),
     ]
     run_table("tagger", rows, "tag_acc", work, seeds, jobs)
 

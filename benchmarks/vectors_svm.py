@@ -3,7 +3,7 @@
     python benchmarks/vectors_svm.py --data DATA
 
 DATA is a folder with the data sets, as docs/data.md describes. TREC-6 is split as
-benchmarks/transfer.py splits it; C is chosen by cross-validation on the training part.
+benchmarks/ulmfit.py splits it; C is chosen by cross-validation on the training part.
 Results go to benchmarks/results.
 """
 
@@ -17,6 +17,7 @@ import spacy
 import srsly
 import torch
 import typer
+from _runs import RESULTS, ROOT, prepare
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline, make_union
@@ -24,7 +25,6 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import LinearSVC
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
-from transfer import RESULTS, ROOT, prepare
 from wasabi import msg
 
 from spacy_elmo_ulmfit.vectors.sklearn import ElmoVectorizer

@@ -12,6 +12,7 @@ from ..modules.classifier import ULMFiTClassifier
 from ..text import TokenRules
 from .awd_lstm import ENCODER_DROPOUTS, encoder_settings
 from .awd_lstm_shim import AWDLSTMShim
+from .label_growth import resize_output
 
 ClassifierT = Model[List[Doc], Floats2d]
 
@@ -108,7 +109,11 @@ def build_ulmfit_classifier(
         forward,
         init=init,
         dims={"nO": nO},
-        attrs={"multi_label": False, "batch_size": batch_size},
+        attrs={
+            "multi_label": False,
+            "batch_size": batch_size,
+            "resize_output": resize_output,
+        },
         shims=[shim],
     )
 

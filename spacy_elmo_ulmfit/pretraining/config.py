@@ -34,6 +34,9 @@ class LMConfig(BaseModel):
     max_grad_norm (float): Bound of the global norm of all gradients, 0 for none.
     lr_decay (float): Factor between the learning rates of neighbouring layer
         groups, 1.0 for one rate.
+    trainable_groups (int): Layer groups that learn, counted from the top, 0 for all.
+        The top one of an AWD-LSTM is its embedding with the decoder, the new words of
+        a text among them.
     drop_mult (float): Factor of all dropouts of the model in this training.
     alpha (float): Weight of AR (AWD-LSTM only).
     beta (float): Weight of TAR (AWD-LSTM only).
@@ -63,6 +66,7 @@ class LMConfig(BaseModel):
     reset_probability: float = Field(0.0, ge=0.0, le=1.0)
     max_grad_norm: float = Field(0.0, ge=0.0)
     lr_decay: float = Field(1.0, gt=0.0)
+    trainable_groups: int = Field(0, ge=0)
     drop_mult: float = Field(1.0, ge=0.0)
     alpha: float = 0.0
     beta: float = 0.0

@@ -74,7 +74,7 @@ class LanguageModelTrainer:
         )
         self._config_at_rest = module.config
         module.config = scale_dropouts(module.config, config.drop_mult)
-        groups = parameter_groups(module, config.lr_decay)
+        groups = parameter_groups(module, config.lr_decay, config.trainable_groups)
         self.optimizer: torch.optim.Optimizer = config.optimizer(groups)
         self.state = self.objective.zero_state(config.batch_size)
 

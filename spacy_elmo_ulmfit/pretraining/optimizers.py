@@ -81,19 +81,27 @@ def create_adagrad(
     return build
 
 
-def parameter_groups(module: nn.Module, lr_decay: float) -> List[Dict[str, Any]]:
+def parameter_groups(
+    module: nn.Module, lr_decay: float, trainable_groups: int = 0
+) -> List[Dict[str, Any]]:
     """Group a module's parameters by layer, each with its share of the rate.
 
     module (nn.Module): A module with `layer_groups`.
     lr_decay (float): Factor between neighbouring groups; the top has the full rate.
+    trainable_groups (int): Groups that learn, counted from the top, 0 for all. The
+        parameters of the others get no gradient.
     RETURNS (List[Dict[str, Any]]): Groups with `params` and `lr_scale`.
     """
     layer_groups = cast(List[Tuple[str, ...]], module.layer_groups)
+    frozen = layer_groups[:-trainable_groups] if trainable_groups else []
     groups: List[Dict[str, Any]] = [
         {"params": [], "lr_scale": lr_decay**-depth}
         for depth in reversed(range(len(layer_groups)))
     ]
     for name, parameter in module.named_parameters():
+        if any(name.startswith(prefixes) for prefixes in frozen):
+            parameter.requires_grad_(False)
+            continue
         for group, prefixes in zip(groups, layer_groups):
             if name.startswith(prefixes):
                 group["params"].append(parameter)

@@ -45,6 +45,17 @@ def test_gradients_reach_the_first_word_through_every_window(bptt, multi_label):
     torch.testing.assert_close(signed, expected, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.parametrize("bptt", [1, 4])
+def test_windows_change_nothing_with_qrnn_layers_either(bptt):
+    models = [tiny_classifier(encoder={"rnn": "qrnn"}, bptt=n) for n in (bptt, 100)]
+    cut, whole = (
+        input_gradients(model, torch.tensor(DOCUMENT), LABEL, multi_label=False)
+        for model in models
+    )
+    assert whole.abs().min() > 0
+    torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-8)
+
+
 def test_input_gradients_are_the_slope_along_the_embedding():
     model, step = tiny_classifier().double(), 1e-6
     ids = torch.tensor(DOCUMENT[:2])

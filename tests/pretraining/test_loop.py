@@ -406,6 +406,19 @@ def test_rates_fall_by_layer_group_and_with_a_short_window(setup, monkeypatch):
     assert rest and rates[-1] == pytest.approx([r * rest / 8 for r in expected])
 
 
+def test_frozen_layer_groups_move_by_nothing(setup):
+    trainer = setup(trainable_groups=1, max_steps=3)
+    top = trainer.module.layer_groups[-1]
+    before = {name: p.clone() for name, p in trainer.module.named_parameters()}
+    run(trainer)
+    moved = {
+        name
+        for name, p in trainer.module.named_parameters()
+        if not torch.equal(p, before[name])
+    }
+    assert moved == {name for name in before if name.startswith(top)}
+
+
 def test_scaling_touches_dropouts_only():
     config = tiny_awd_lstm(weight_dropout=0.4).config
     scaled = scale_dropouts(config, 0.5)

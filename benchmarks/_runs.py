@@ -1,0 +1,186 @@
+"""What the benchmarks share: runs of `spacy train` with several seeds, and their tables.
+
+Every run has a folder of its own; one that is there already is not repeated, so an
+interrupted benchmark goes on where it stopped.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Sequence
+
+import srsly
+import torch
+import typer
+from wasabi import msg
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+DATA = typer.Option(..., "--data", help="Folder with the data sets")
+WORK = typer.Option(Path("training/benchmark"), "--work", help="Folder of the runs")
+SEEDS = typer.Option(3, help="Runs per row, with seeds 0, 1, ...")
+JOBS = typer.Option(2, help="Runs at a time, one thread each")
+# What `spacy evaluate` calls the share of documents whose best label is the right one.
+ACCURACY = "cats_micro_f"
+
+
+class Row(NamedTuple):
+    """One row of a table: a config with its overrides, run once per seed.
+
+    name (str): Name of the row.
+    n_train (int): Number of training examples.
+    config (Path): The config.
+    overrides (Dict[str, str]): Settings on the command line; `{seed}` in a value is
+        replaced by the seed.
+    model (str): Which pipeline of a run is evaluated, `"model-best"` or `"model-last"`.
+    """
+
+    name: str
+    n_train: int
+    config: Path
+    overrides: Dict[str, str]
+    model: str = "model-best"
+
+    def settings(self, seed: int) -> Dict[str, str]:
+        """Return the overrides of a run."""
+        return {
+            key: value.replace("{seed}", str(seed))
+            for key, value in self.overrides.items()
+        }
+
+
+def config_file(name: str) -> Path:
+    """Return the path of one of the project's configs."""
+    return ROOT / "configs" / f"{name}.cfg"
+
+
+def run_table(
+    task: str, rows: Sequence[Row], metric: str, work: Path, seeds: int, jobs: int
+) -> None:
+    """Run all rows with all seeds, write and print the table."""
+    results = [
+        summarize(task, runs, metric)
+        for runs in run_rows(task, rows, work, seeds, jobs)
+    ]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    srsly.write_json(RESULTS / f"{task}.json", {"machine": machine(), "rows": results})
+    header = list(results[0])
+    table = [[str(value) for value in row.values()] for row in results]
+    msg.table(table, header=header, divider=True)
+    (RESULTS / f"{task}.md").write_text(markdown_table(header, table), encoding="utf-8")
+
+
+def run_rows(
+    task: str, rows: Sequence[Row], work: Path, seeds: int, jobs: int
+) -> List[List[Dict[str, Any]]]:
+    """Run all rows with all seeds; return the runs of each row."""
+    # Seed by seed, so that a benchmark that is stopped has compared all rows.
+    tasks = [(row, seed) for seed in range(seeds) for row in rows]
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = list(pool.map(lambda item: run(task, item[0], item[1], work), tasks))
+    return [runs[i :: len(rows)] for i in range(len(rows))]
+
+
+def run(task: str, row: Row, seed: int, work: Path) -> Dict[str, Any]:
+    """Train and evaluate one row with one seed, unless that was done before."""
+    folder = work / task / f"{row.name}_{row.n_train}" / f"seed{seed}"
+    record = folder / "run.json"
+    if not record.exists():
+        settings = row.settings(seed)
+        overrides = [
+            part for key, value in settings.items() for part in (f"--{key}", value)
+        ]
+        seconds = spacy_command(
+            "train", row.config, "--output", folder, "--system.seed", seed, *overrides
+        )
+        scores = folder / "scores.json"
+        spacy_command(
+            "evaluate", folder / row.model, settings["paths.dev"], "--output", scores
+        )
+        srsly.write_json(
+            record,
+            {
+                "pipeline": row.name,
+                "train_examples": row.n_train,
+                "seed": seed,
+                "commit": commit(),
+                "seconds": seconds,
+                "evaluated": row.model,
+                "settings": {
+                    key: value
+                    for key, value in settings.items()
+                    if not key.startswith("paths.")
+                },
+                "scores": srsly.read_json(scores),
+            },
+        )
+    return srsly.read_json(record)
+
+
+def summarize(task: str, runs: Sequence[Dict[str, Any]], metric: str) -> Dict[str, Any]:
+    """Return mean and spread of the runs of one row."""
+    scores = [run["scores"][metric] for run in runs]
+    return {
+        "task": task,
+        "pipeline": runs[0]["pipeline"],
+        "train_examples": runs[0]["train_examples"],
+        "metric": "accuracy" if metric == ACCURACY else metric,
+        "mean": round(statistics.mean(scores), 4),
+        "stdev": round(statistics.stdev(scores), 4) if len(scores) > 1 else 0.0,
+        "scores": [round(score, 4) for score in scores],
+    }
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, with a line end at its end."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def machine() -> Dict[str, str]:
+    """Return what a reader of results wants to know about the machine."""
+    return {"processor": platform.machine(), "torch": torch.__version__}
+
+
+def commit() -> str:
+    """Return the commit the code is at."""
+    result = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout.strip()
+
+
+def prepare(command: str, *arguments: Any) -> None:
+    """Run a command of scripts/prepare.py."""
+    script = ROOT / "scripts" / "prepare.py"
+    subprocess.run(
+        [sys.executable, str(script), command, *map(str, arguments)], check=True
+    )
+
+
+def spacy_command(*arguments: Any) -> float:
+    """Run a spaCy command with one thread; show its output only when it fails.
+
+    RETURNS (float): Seconds it took.
+    """
+    started = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "spacy", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    if result.returncode:
+        print(result.stdout, result.stderr)
+        raise SystemExit(result.returncode)
+    return round(time.monotonic() - started, 1)
