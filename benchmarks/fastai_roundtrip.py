@@ -26,7 +26,7 @@ PROGRAM = Path(__file__).parent / "fastai_side" / "roundtrip.py"
 DATA = Path(__file__).parents[1] / "assets" / "textcat"
 LM_LOADERS = {
     "load": "`learn.load` of `model.pth`",
-    "load_pretrained": "`load_pretrained` of `model.pth` and `vocab.pkl`",
+    "load_pretrained": "`load_pretrained` of `model.pth` and `vocab.pkl` (real words)",
     "load_encoder": "`load_encoder` of `encoder.pth` (top layer)",
 }
 

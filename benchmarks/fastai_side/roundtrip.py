@@ -96,6 +96,10 @@ def check(folder: Path) -> None:
             learn.load_encoder("encoder")
         logits, top = read_text(learn.model, ids)
         found, wanted = logits, expected["logits"]
+        if loader == "load_pretrained":
+            # It gives every xxfake the row of the last one; none is ever read.
+            words = numpy.array(list(learn.dls.vocab)) != "xxfake"
+            found, wanted = found[:, :, words], wanted[:, :, words]
         if loader == "load_encoder":
             found, wanted = top, expected["top"]
         errors[loader] = largest(found, wanted)
