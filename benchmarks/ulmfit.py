@@ -111,9 +111,9 @@ def trec6(
     n_dev = round(0.1 * len(records))
     dev, train = records[:n_dev], records[n_dev:]
     sizes = [
-        labelled(train, corpus, 100, seeds, steps=300),
-        labelled(train, corpus, 500, seeds, steps=400),
-        labelled(train, corpus, len(train), seeds, steps=600, batch_size=32),
+        labelled(train, corpus, 100, seeds, steps=120),
+        labelled(train, corpus, 500, seeds, steps=200),
+        labelled(train, corpus, len(train), seeds, steps=600),
     ]
     text = {
         "paths.train": write_texts(texts(train), corpus / "lm_train.jsonl"),
@@ -194,13 +194,17 @@ def agnews(
             SCRATCH: None,
         },
         [
-            labelled(unlabelled, corpus, 100, seeds, steps=300),
-            labelled(unlabelled, corpus, 500, seeds, steps=400),
+            labelled(unlabelled, corpus, 100, seeds, steps=120),
+            labelled(unlabelled, corpus, 500, seeds, steps=160),
         ],
         write_corpus(dev, corpus, "dev"),
         SMALL,
         "The first 1,000 texts of dev.jsonl.gz are scored. Language models read 8,000 "
-        "training texts without labels; the labelled ones are chosen from these.",
+        "training texts without labels; the labelled ones are chosen from these. fastai "
+        "2.8.12 with the same data and sizes (3 seeds, its own choice of labelled texts, "
+        "held-out perplexity 107.2 after WikiText-2) had errors of 30.1 and 23.0 % with "
+        "all stages, 54.6 and 41.2 % without LM fine-tuning, 56.5 and 43.7 % without "
+        "pretraining, 54.5 and 48.0 % from scratch.",
     )
     report(task, work, seeds, jobs)
 
@@ -237,7 +241,7 @@ def imdb(
     task = Task(
         "imdb",
         {FULL: tuned, NO_FINETUNING: SHIPPED, SCRATCH: None},
-        [labelled(train, corpus, len(train), seeds, steps=300, batch_size=32)],
+        [labelled(train, corpus, len(train), seeds, steps=240)],
         write_corpus(dev, corpus, "dev"),
         {},
         "1,000 other reviews are scored, half of them positive, as are the labelled "
@@ -253,7 +257,7 @@ def labelled(
     seeds: int,
     *,
     steps: int,
-    batch_size: int = 16,
+    batch_size: int = 32,
 ) -> Size:
     """Write a sample of labelled texts for each seed; all texts are one sample."""
     if labels == len(records):

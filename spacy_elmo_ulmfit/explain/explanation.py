@@ -216,7 +216,7 @@ def _token_scores(
     scores = numpy.zeros(len(doc), dtype="float32")
     if method != OCCLUSION:
         found = _GRADIENT_METHODS[method](
-            _module(shim), ids[0], label, multi_label=multi_label
+            _module(shim), ids, label, multi_label=multi_label
         )
         for owner, score in zip(read.owners, found.tolist()):
             if owner >= 0:
@@ -228,7 +228,7 @@ def _token_scores(
             positions.setdefault(owner, []).append(position)
     found = occlusion(
         _module(shim),
-        ids[0],
+        ids,
         label,
         list(positions.values()),
         unknown_id=_vocabulary(shim).unknown_id,

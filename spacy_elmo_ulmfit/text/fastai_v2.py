@@ -1,6 +1,6 @@
 """The token rules of fastai v2: on the text, before spaCy's tokenizer of the language."""
 
-import html
+import operator
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -11,6 +11,13 @@ from torch import Tensor
 from .aligned_text import AlignedText, Piece
 from .language_tokenizer import ChunkRules, LanguageTokenizer
 from .lm_tokens import LMTokens, find_owners
+from .text_rules import (
+    MARKUP,
+    mark_repeated_character,
+    remove_spaces,
+    replace_markup,
+    separate,
+)
 from .token_rules import (
     BEGIN,
     CAPITALIZED,
@@ -21,29 +28,16 @@ from .token_rules import (
     UPPER,
 )
 
-# Replaced one after the other, so the order matters.
 _MARKUP = (
-    ("#39;", "'"),
-    ("amp;", "&"),
-    ("#146;", "'"),
-    ("nbsp;", " "),
-    ("#36;", "$"),
-    ("\\n", "\n"),
-    ("quot;", "'"),
-    ("<br />", "\n"),
-    ('\\"', '"'),
+    *MARKUP,
     ("<unk>", UNKNOWN),
     (" @.@ ", "."),
     (" @-@ ", "-"),
     ("...", " …"),
 )
-_CHARACTER_REFERENCE = re.compile(
-    r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)"
-)
 _REPEATED_CHARACTER = re.compile(r"(\S)\1{2,}")
 _REPEATED_WORD = re.compile(r"(?:\s|^)(\w+)\s+((?:\1\s+)+)\1(\s|\W|$)")
 _SEPARATED = re.compile(r"[/#\\]")
-_SPACES = re.compile(" {2,}")
 # Only ASCII letters count as capitals at the beginning of what stands between white space.
 _CAPITALS = re.compile(r"(?P<upper>[A-Z]+[^a-z\s]*)|[A-Z][^A-Z\s]*")
 
@@ -89,14 +83,13 @@ def rewrite(text: AlignedText) -> None:
 
     text (AlignedText): The text.
     """
-    _replace_markup(text)
+    replace_markup(text, _MARKUP)
     if _has_repeated_character(text.text):
-        text.sub(_REPEATED_CHARACTER, _mark_repeated_character)
+        text.sub(_REPEATED_CHARACTER, mark_repeated_character(REPEATED_CHARACTER))
     if _has_repeated_word(text.text):
         text.sub(_REPEATED_WORD, _mark_repeated_word)
-    text.sub(_SEPARATED, _separate)
-    if "  " in text.text:
-        text.sub(_SPACES, lambda match: [Piece(" ", *match.span())])
+    text.sub(_SEPARATED, separate)
+    remove_spaces(text)
     text.strip()
 
 
@@ -117,36 +110,16 @@ def show_spaces(word: str) -> List[str]:
     return [word.replace(" ", "▁")]
 
 
-def _replace_markup(text: AlignedText) -> None:
-    for old, new in _MARKUP:
-        text.replace(old, new)
-    if "&" in text.text:
-        text.sub(_CHARACTER_REFERENCE, _unescape)
-
-
-def _unescape(match: "re.Match[str]") -> List[Piece]:
-    return [Piece(html.unescape(match.group()), *match.span())]
-
-
 def _has_repeated_character(text: str) -> bool:
     codes = numpy.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     same = codes[1:] == codes[:-1]
     return bool((same[1:] & same[:-1]).any())
 
 
-def _mark_repeated_character(match: "re.Match[str]") -> List[Piece]:
-    start, end = match.span()
-    return [
-        Piece(f" {REPEATED_CHARACTER} {end - start} ", start, start),
-        Piece(match[1], end - 1, end),
-        Piece(" ", end - 1, end),
-    ]
-
-
 def _has_repeated_word(text: str) -> bool:
     # A word may be followed by punctuation the last time.
     words = text.split()
-    return any(map(str.__eq__, words, words[1:]))
+    return any(map(operator.eq, words, words[1:]))
 
 
 def _mark_repeated_word(match: "re.Match[str]") -> List[Piece]:
@@ -158,13 +131,4 @@ def _mark_repeated_word(match: "re.Match[str]") -> List[Piece]:
         Piece(word, last, last_end),
         Piece(" ", last_end - 1, last_end),
         Piece(match[3], last_end, end),
-    ]
-
-
-def _separate(match: "re.Match[str]") -> List[Piece]:
-    start, end = match.span()
-    return [
-        Piece(" ", start, start),
-        Piece(match.group(), start, end),
-        Piece(" ", end - 1, end),
     ]

@@ -4,7 +4,18 @@ import re
 import warnings
 from collections import defaultdict
 from itertools import chain, product
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import numpy
 import spacy
@@ -84,18 +95,19 @@ class LanguageTokenizer:
         if self._tokenizer is None:
             self._build()
         pieces = _PIECES.findall(text) if self._by_pieces else [text]
-        reads = self._read_all(pieces)
-        joined = self._join(pieces, reads)
+        if not pieces:
+            return [], numpy.zeros(0, dtype=numpy.int64)
+        words, places, firsts, lasts = zip(*self._read_all(pieces))
+        joined = self._join(pieces, firsts, lasts)
         if joined is not None:
-            pieces, reads = joined, self._read_all(joined)
-        words = list(chain.from_iterable(read.words for read in reads))
-        counts = [len(read.words) for read in reads]
+            pieces = joined
+            words, places, _, _ = zip(*self._read_all(pieces))
         lengths = numpy.fromiter(map(len, pieces), numpy.int64, len(pieces))
-        places = numpy.fromiter(
-            chain.from_iterable(read.places for read in reads), numpy.int64, len(words)
-        )
-        places += numpy.repeat(numpy.cumsum(lengths) - lengths, counts)
-        return words, places
+        counts = numpy.fromiter(map(len, words), numpy.int64, len(pieces))
+        starts = numpy.repeat(numpy.cumsum(lengths) - lengths, counts)
+        result = list(chain.from_iterable(words))
+        offsets = numpy.fromiter(chain.from_iterable(places), numpy.int64, len(result))
+        return result, starts + offsets
 
     def to_json(self) -> Dict[str, Any]:
         """Return plain values for a weight file."""
@@ -117,14 +129,14 @@ class LanguageTokenizer:
         self._known: Dict[str, _Read] = {}
 
     def _build(self) -> None:
-        tokenizer = spacy.blank(self.lang).tokenizer
+        tokenizer: Any = spacy.blank(self.lang).tokenizer
         # Those of a few languages, as Japanese, are programs of their own.
         self._by_pieces = isinstance(tokenizer, Tokenizer)
-        self._pairs: Set[Tuple[str, str]] = set()
+        self._pairs: Set[Tuple[Optional[str], Optional[str]]] = set()
         if self._by_pieces:
             for word in self.specials:
                 tokenizer.add_special_case(word, [{ORTH: word}])
-            self._pairs = _special_pairs(tokenizer)
+            self._pairs.update(_special_pairs(tokenizer))
         self._firsts = {first for first, _ in self._pairs}
         self._seconds = {second for _, second in self._pairs}
         self._tokenizer = tokenizer
@@ -177,20 +189,24 @@ class LanguageTokenizer:
                     origins += [i] * length
         return "".join(parts), origins
 
-    def _join(self, pieces: List[str], reads: List[_Read]) -> Optional[List[str]]:
+    def _join(
+        self,
+        pieces: List[str],
+        firsts: Sequence[Optional[str]],
+        lasts: Sequence[Optional[str]],
+    ) -> Optional[List[str]]:
         """Join neighbours over which a special case might reach, if there are any."""
-        places = {
+        places = [
             i
-            for i, read in enumerate(reads)
-            if read.first is not None
-            and i
-            and (reads[i - 1].last, read.first) in self._pairs
-        }
+            for i, first in enumerate(firsts)
+            if first is not None and i and (lasts[i - 1], first) in self._pairs
+        ]
         if not places:
             return None
+        reached = set(places)
         groups: List[List[str]] = []
         for i, piece in enumerate(pieces):
-            if i in places:
+            if i in reached:
                 groups[-1].append(piece)
             else:
                 groups.append([piece])

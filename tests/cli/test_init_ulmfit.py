@@ -191,8 +191,9 @@ def assert_same_numbers(nlp, case):
         expected = read(case.model, ids)
         logits, _, _ = pipe.language_model.eval()(torch.tensor([ids]))
         assert_allclose(logits[0].detach(), expected.logits, atol=1e-5, err_msg=text)
-        last = {owner: i for i, owner in enumerate(tokens.owners) if owner >= 0}
-        rows, places = list(last), list(last.values())
+        last = {owner: i for i, owner in enumerate(tokens.owners)}
+        rows = [i for i in last if i >= 0 and not doc[i].is_space]
+        places = [last[i] for i in rows]
         layers = doc._.awd_lstm.layers[:, rows]
         assert_allclose(layers[0], expected.embedded[places], atol=1e-6)
         assert_allclose(layers[1], expected.top[places], atol=1e-5, err_msg=text)
@@ -378,6 +379,19 @@ def test_of_multifits_files_the_whole_model_is_taken(tmp_path):
     assert_same_numbers(nlp, case)
     nlp, _ = init(source, tmp_path / "cls", "--labels", "neg,pos")
     assert nlp.pipe_names == ["ulmfit_textcat"]
+
+
+def test_qrnns_where_a_config_says_lstms(tmp_path):
+    case = LANGUAGE_MODELS["awd-lstm-lm's QRNN"]
+    init(case.write(tmp_path / "in"), tmp_path / "out")
+    sizes = {"embedding_dim": 6, "hidden_dim": 9, "n_layers": 4}
+    architecture = {"@architectures": "spacy-elmo-ulmfit.AWDLSTM.v1"}
+    nlp = spacy.blank("en")
+    nlp.add_pipe("awd_lstm_tok2vec", config={"model": {**architecture, **sizes}})
+    settings = {"awd_lstm_tok2vec": {"path": str(tmp_path / "out")}}
+    nlp.config["initialize"]["components"] = settings
+    with pytest.raises(ValueError, match="rnn = lstm, but .* rnn = qrnn"):
+        nlp.initialize()
 
 
 def test_rows_that_are_never_read_get_names_of_their_own(tmp_path):
