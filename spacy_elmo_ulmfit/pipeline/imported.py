@@ -15,7 +15,6 @@ from ..layers.bilm import FROM_WEIGHTS
 from ..layers.shim import LanguageModelShim
 from ..text import SentencePieceTokenizer, read_lm_tokenizer
 from ..text.neutral import neutral_sentences, store_warm_state
-from ..text.sentencepiece import load_processor
 from .direction import check_direction
 from .elmo_tok2vec import ElmoTok2Vec
 from .source import META_KEY
@@ -147,8 +146,7 @@ def _with_tokenizer(imported: ImportedULMFiT, lang: str) -> Checkpoint:
 
 def _check_pieces(tokenizer: SentencePieceTokenizer, words: Sequence[str]) -> None:
     """Make sure that a vocabulary consists of a SentencePiece model's pieces."""
-    processor = load_processor(tokenizer.model)
-    pieces = {processor.id_to_piece(i) for i in range(processor.get_piece_size())}
+    pieces = set(tokenizer.pieces)
     others = [word for word in words if word not in pieces]
     if len(others) > len(words) / 2:
         raise ValueError(
