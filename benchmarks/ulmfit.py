@@ -72,12 +72,14 @@ class Size(NamedTuple):
     train (str): Path of the corpus; `{seed}` in it is replaced by the seed.
     steps (int): Updates.
     batch_size (int): Texts per update.
+    strategy (str): Which layer groups of a pretrained classifier learn in which stage.
     """
 
     labels: int
     train: str
     steps: int
     batch_size: int
+    strategy: str
 
 
 class Task(NamedTuple):
@@ -113,7 +115,16 @@ def trec6(
     sizes = [
         labelled(train, corpus, 100, seeds, steps=120),
         labelled(train, corpus, 500, seeds, steps=200),
-        labelled(train, corpus, len(train), seeds, steps=600),
+        # Few epochs over many labels: every layer is to learn from the first one on.
+        labelled(
+            train,
+            corpus,
+            len(train),
+            seeds,
+            steps=250,
+            batch_size=64,
+            strategy="full",
+        ),
     ]
     text = {
         "paths.train": write_texts(texts(train), corpus / "lm_train.jsonl"),
@@ -213,17 +224,15 @@ def agnews(
 def imdb(
     data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
 ) -> None:
-    """IMDb with the shipped AWD-LSTM: 1,000 labels and 2,000 more reviews without."""
+    """IMDb with the shipped AWD-LSTM: 1,000 labels and 1,000 more reviews without."""
     folder = work / "imdb"
     corpus = folder / "corpus"
     records = shuffled(read_records(data / "imdb" / "train.jsonl.gz"), seed=0)
     train, dev = balanced(records, 1000), balanced(records[::-1], 1000)
-    more = unlabelled_reviews(data / "imdb" / "unsup.txt.xz", 2000)
+    more = unlabelled_reviews(data / "imdb" / "unsup.txt.xz", 1000)
     text = {
         "paths.train": write_texts([*texts(train), *more], corpus / "lm_train.jsonl"),
-        "paths.dev": write_texts(
-            texts(shuffled(dev, 0)[:100]), corpus / "lm_dev.jsonl"
-        ),
+        "paths.dev": write_texts(texts(shuffled(dev, 0)[:50]), corpus / "lm_dev.jsonl"),
     }
     tuned = finetune(
         folder / "lm",
@@ -231,21 +240,21 @@ def imdb(
         {
             **text,
             "lm.vocabulary": "replace",
-            "lm.max_vocab": 20000,
-            "lm.min_freq": 3,
+            "lm.max_vocab": 12000,
+            "lm.min_freq": 2,
             "lm.batch_size": 32,
-            "lm.max_steps": 420,
-            "lm.eval_frequency": 210,
+            "lm.max_steps": 290,
+            "lm.eval_frequency": 145,
         },
     )
     task = Task(
         "imdb",
         {FULL: tuned, NO_FINETUNING: SHIPPED, SCRATCH: None},
-        [labelled(train, corpus, len(train), seeds, steps=240)],
+        [labelled(train, corpus, len(train), seeds, steps=90)],
         write_corpus(dev, corpus, "dev"),
         {},
         "1,000 other reviews are scored, half of them positive, as are the labelled "
-        "ones. The language model was fine-tuned on the labelled and 2,000 more reviews.",
+        "ones. The language model was fine-tuned on the labelled and 1,000 more reviews.",
     )
     report(task, work, seeds, jobs)
 
@@ -258,6 +267,7 @@ def labelled(
     *,
     steps: int,
     batch_size: int = 32,
+    strategy: str = "gradual",
 ) -> Size:
     """Write a sample of labelled texts for each seed; all texts are one sample."""
     if labels == len(records):
@@ -267,7 +277,7 @@ def labelled(
         name = f"train_{labels}_{{seed}}"
         for seed in range(seeds):
             write_corpus(choose(records, labels, seed), corpus, name.format(seed=seed))
-    return Size(labels, str(corpus / f"{name}.spacy"), steps, batch_size)
+    return Size(labels, str(corpus / f"{name}.spacy"), steps, batch_size, strategy)
 
 
 def texts(records: Sequence[Record]) -> List[Record]:
@@ -387,6 +397,7 @@ def ulmfit_row(task: Task, size: Size, name: str) -> Row:
             for key, value in task.model.items()
         },
     }
+    overrides["training.before_update.strategy"] = size.strategy
     if encoder is None:
         # Nothing that is worth preserving: all layers learn at one rate at once.
         overrides["training.before_update.strategy"] = "full"

@@ -233,7 +233,9 @@ def _read_words(
 
 def _has_pieces(words: Sequence[str]) -> bool:
     """Whether the words are SentencePiece's: it marks the beginnings of words."""
-    return sum(word.startswith("\u2581") for word in words) > len(words) / 10
+    marked = [word for word in words if word.startswith("\u2581")]
+    # Where words are not set apart, as in Japanese, few pieces but fastai's words are.
+    return "\u2581xxbos" in marked or len(marked) > len(words) / 10
 
 
 def _read_sentencepiece(files: SourceFiles, words: WordList) -> Tensor:

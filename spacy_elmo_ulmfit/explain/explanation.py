@@ -39,8 +39,8 @@ class Explanation:
     label (str): The label that is explained.
     method (str): One of `METHODS`.
     scores (NDArray): A float32 score per token, 0 for tokens that are not read. *Shape:* `(n_tokens,)`
-    words (List[Tuple[str, ...]]): What the classifier reads of each token, nothing of
-        white space; `unknown` for words that its vocabulary lacks.
+    words (List[Tuple[str, ...]]): What the classifier reads of each token, `unknown`
+        for words that its vocabulary lacks.
     unknown (str): The word that stands for unknown ones.
     probabilities (Dict[str, float]): The classifier's probability of every label.
     """

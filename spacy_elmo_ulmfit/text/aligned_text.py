@@ -44,7 +44,7 @@ class AlignedText:
             span is aligned with it character by character; the characters of any
             other one belong to the span's last.
         """
-        self._write(
+        self.write(
             (match.start(), match.end(), pieces(match))
             for match in pattern.finditer(self.text)
         )
@@ -61,13 +61,26 @@ class AlignedText:
                 lambda match: [Piece(new, match.start(), match.end())],
             )
 
+    def prepend(self, text: str) -> None:
+        """Write text in front that is not from the original; its places are -1.
+
+        text (str): What is written.
+        """
+        self.text = text + self.text
+        self.origins = numpy.concatenate([numpy.full(len(text), -1), self.origins])
+
     def strip(self) -> None:
         """Remove white space at both ends."""
         start = len(self.text) - len(self.text.lstrip())
         self.text = self.text.strip()
         self.origins = self.origins[start : start + len(self.text)]
 
-    def _write(self, edits: Iterable[Tuple[int, int, List[Piece]]]) -> None:
+    def write(self, edits: Iterable[Tuple[int, int, List[Piece]]]) -> None:
+        """Rewrite spans of the text.
+
+        edits (Iterable[Tuple[int, int, List[Piece]]]): Start and end of each span in
+            the order of the text, and what is written there; see `sub`.
+        """
         parts: List[str] = []
         origins: List[NDArray[numpy.int64]] = []
         position = 0

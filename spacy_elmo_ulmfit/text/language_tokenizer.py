@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections import defaultdict
-from itertools import chain, product
+from itertools import product
 from typing import (
     Any,
     Callable,
@@ -23,11 +23,9 @@ from numpy.typing import NDArray
 from spacy.symbols import ORTH
 from spacy.tokenizer import Tokenizer
 
-# What stands between white space, with the space that spaCy keeps with the word.
-_PIECES = re.compile(r"\S+ ?|\s+")
+from .pieces import PieceReader, cut, lay_out
+
 _CHUNKS = re.compile(r"\S+|\s+")
-# Bounds of what is remembered: characters of a piece, number of pieces.
-_MAX_LENGTH, _MAX_KNOWN = 64, 2**16
 
 
 class ChunkRules(NamedTuple):
@@ -75,7 +73,7 @@ class LanguageTokenizer:
     ) -> None:
         self.lang, self.specials, self.rules = lang, tuple(specials), rules
         self.version = version or spacy.__version__
-        self._forget()
+        self._tokenizer: Any = None
         if _minor(self.version) != _minor(spacy.__version__):
             warnings.warn(
                 f"These weights were trained with the tokenizer of spaCy {self.version}, "
@@ -94,20 +92,15 @@ class LanguageTokenizer:
         """
         if self._tokenizer is None:
             self._build()
-        pieces = _PIECES.findall(text) if self._by_pieces else [text]
+        pieces = cut(text) if self._by_pieces else [text]
         if not pieces:
             return [], numpy.zeros(0, dtype=numpy.int64)
-        words, places, firsts, lasts = zip(*self._read_all(pieces))
+        words, places, firsts, lasts = zip(*self._pieces(pieces))
         joined = self._join(pieces, firsts, lasts)
         if joined is not None:
             pieces = joined
-            words, places, _, _ = zip(*self._read_all(pieces))
-        lengths = numpy.fromiter(map(len, pieces), numpy.int64, len(pieces))
-        counts = numpy.fromiter(map(len, words), numpy.int64, len(pieces))
-        starts = numpy.repeat(numpy.cumsum(lengths) - lengths, counts)
-        result = list(chain.from_iterable(words))
-        offsets = numpy.fromiter(chain.from_iterable(places), numpy.int64, len(result))
-        return result, starts + offsets
+            words, places, _, _ = zip(*self._pieces(pieces))
+        return lay_out(pieces, words, places)
 
     def to_json(self) -> Dict[str, Any]:
         """Return plain values for a weight file."""
@@ -115,18 +108,9 @@ class LanguageTokenizer:
 
     def __getstate__(self) -> Dict[str, Any]:
         # A spaCy tokenizer holds a vocabulary of its own, and is quickly built.
-        state = dict(self.__dict__)
-        for name in ("_tokenizer", "_known"):
-            del state[name]
+        state = {**self.__dict__, "_tokenizer": None}
+        state.pop("_pieces", None)
         return state
-
-    def __setstate__(self, state: Dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._tokenizer: Any = None
-        self._known: Dict[str, _Read] = {}
 
     def _build(self) -> None:
         tokenizer: Any = spacy.blank(self.lang).tokenizer
@@ -140,18 +124,7 @@ class LanguageTokenizer:
         self._firsts = {first for first, _ in self._pairs}
         self._seconds = {second for _, second in self._pairs}
         self._tokenizer = tokenizer
-
-    def _read_all(self, pieces: List[str]) -> List[_Read]:
-        known = self._known
-        return [known.get(piece) or self._read_new(piece) for piece in pieces]
-
-    def _read_new(self, piece: str) -> _Read:
-        read = self._read(piece)
-        if len(piece) <= _MAX_LENGTH:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[piece] = read
-        return read
+        self._pieces = PieceReader(self._read)
 
     def _read(self, piece: str) -> _Read:
         text, origins = self._announce(piece)

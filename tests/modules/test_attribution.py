@@ -72,20 +72,25 @@ def test_windows_change_nothing_with_qrnn_layers_either(bptt):
     torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-8)
 
 
-def test_input_gradients_are_the_slope_along_the_embedding():
-    model, step = tiny_classifier().double(), 1e-6
-    ids = torch.tensor(DOCUMENT[:2])
-    signed = input_gradients(model, ids, LABEL, multi_label=False)
+@pytest.mark.parametrize("max_len", [3, 6, 100])
+@pytest.mark.parametrize("position", [1, 4, 8])
+def test_input_gradients_are_the_slope_of_what_the_model_itself_computes(
+    max_len, position
+):
+    model, step = tiny_classifier(bptt=4, max_len=max_len).double(), 1e-6
+    ids, weight = torch.tensor(DOCUMENT), model.encoder.embedding.weight
 
+    @torch.no_grad()
     def probability(factor):
-        changed = tiny_classifier().double()
-        changed.load_state_dict(model.state_dict())
-        with torch.no_grad():
-            changed.encoder.embedding.weight[DOCUMENT[1]] *= factor
-            return changed(ids, [2])[0].softmax(0)[LABEL]
+        row = weight[ids[position]].clone()
+        weight[ids[position]] *= factor
+        found = model(ids, [len(ids)])[0].softmax(0)[LABEL]
+        weight[ids[position]] = row
+        return found
 
     slope = (probability(1 + step) - probability(1 - step)) / (2 * step)
-    torch.testing.assert_close(signed[1], slope, rtol=1e-5, atol=1e-12)
+    signed = input_gradients(model, ids, LABEL, multi_label=False)
+    torch.testing.assert_close(signed[position], slope, rtol=1e-5, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", [intrinsic_attention, input_gradients])

@@ -37,7 +37,7 @@ def model() -> bytes:
         pad_id=-1,
         bos_id=-1,
         eos_id=-1,
-        user_defined_symbols=list(SentencePieceTokenizer.specials),
+        user_defined_symbols=list(SentencePieceTokenizer.specials[:-1]),
         minloglevel=2,
     )
     return output.getvalue()
@@ -114,12 +114,12 @@ def test_the_model_is_stored_with_the_weights(tokenizer):
 
 
 def test_a_new_model_cannot_read_by_pieces_it_does_not_have():
-    with pytest.raises(ValueError, match=r"'spm' needs a SentencePiece model.*'v2'"):
+    with pytest.raises(ValueError, match=r"'spm' need a SentencePiece model.*\"v2\""):
         create_lm_tokenizer("spm", "en")
 
 
 def test_a_damaged_model_is_one_sentence():
-    with pytest.raises(ValueError, match="SentencePiece model is damaged"):
+    with pytest.raises(ValueError, match="SentencePiece model .* is damaged"):
         SentencePieceTokenizer(b"no model")(NLP("the river"))
 
 
