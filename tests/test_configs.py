@@ -9,7 +9,7 @@ from spacy.cli.train import train
 from spacy.tokens import Doc, DocBin, Span
 from spacy.util import load_config
 
-from .pipeline.util import WIDTH
+from .pipeline.util import AWD_LSTM, ELMO
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.cfg"))
@@ -17,7 +17,6 @@ TRAINED = [name for name in NAMES if "training" in load_config(CONFIGS / f"{name
 STEPS = {"training.max_steps": 3, "training.eval_frequency": 2}
 # Sizes of the tiny language models, where a block of a config must agree with them.
 SIZES = {
-    "spacy-elmo-ulmfit.ElmoListener.v1": {"width": WIDTH},
     "spacy-elmo-ulmfit.ULMFiTClassifier.v1": {
         "embedding_dim": 8,
         "hidden_dim": 10,
@@ -32,10 +31,15 @@ SENTENCES = [
 ]
 
 
+WIDTHS = {kind.component: kind.width for kind in (ELMO, AWD_LSTM)}
+
+
 def sizes(block, path=""):
     """Overrides that give the blocks of a config the sizes of the tiny models."""
     architecture = block.get("@architectures")
     found = {f"{path}.{key}": n for key, n in SIZES.get(architecture, {}).items()}
+    if block.get("upstream") in WIDTHS:
+        found[f"{path}.width"] = WIDTHS[block["upstream"]]
     for key, value in block.items():
         if isinstance(value, dict):
             found.update(sizes(value, f"{path}.{key}" if path else key))
@@ -83,13 +87,14 @@ def vectors_path(tmp_path_factory):
 
 
 @pytest.fixture
-def paths(corpus, elmo_path, awd_lstm_path, vectors_path):
+def paths(corpus, elmo_path, awd_lstm_path, backward_path, vectors_path):
     """What the keys of [paths] stand for."""
     return {
         "train": corpus,
         "dev": corpus,
         "elmo": elmo_path,
         "encoder": awd_lstm_path,
+        "backward_encoder": backward_path,
         "vectors": vectors_path,
     }
 
@@ -137,18 +142,21 @@ def test_a_config_trains_and_its_pipeline_is_loaded_and_predicts(name, paths, tm
 
 
 @pytest.mark.parametrize("task", ["ner", "tagger"])
-def test_a_baseline_differs_from_its_elmo_config_in_elmo_alone(task):
-    elmo, baseline = (
-        load_config(CONFIGS / f"{task}_{kind}.cfg") for kind in ("elmo", "baseline")
+@pytest.mark.parametrize("kind", ["elmo", "awd_lstm"])
+def test_a_baseline_differs_from_a_config_with_a_language_model_in_that_alone(
+    task, kind
+):
+    with_model, baseline = (
+        load_config(CONFIGS / f"{task}_{name}.cfg") for name in (kind, "baseline")
     )
-    report = elmo["training"].pop("before_to_disk")
+    report = with_model["training"].pop("before_to_disk")
     assert report == {"@callbacks": "spacy-elmo-ulmfit.mix_report.v1"}
     assert baseline["training"].pop("before_to_disk") is None
-    assert elmo["training"] == baseline["training"]
+    assert with_model["training"] == baseline["training"]
     networks = [
         config["components"][task]["model"].pop("tok2vec")
-        for config in (elmo, baseline)
+        for config in (with_model, baseline)
     ]
-    assert elmo["components"][task] == baseline["components"][task]
+    assert with_model["components"][task] == baseline["components"][task]
     assert networks[0]["encode"] == networks[1]["encode"]
     assert networks[0]["embed"]["left"] == networks[1]["embed"]

@@ -2,14 +2,19 @@
 
 from .bilm_tf import write_bilm_tf
 from .elmo import ImportedELMo, read_elmo
+from .fastai_writer import write_fastai
 from .native import Checkpoint, build_module, read_checkpoint, save_module
+from .ulmfit import ImportedULMFiT, read_ulmfit
 
 __all__ = [
     "Checkpoint",
     "ImportedELMo",
+    "ImportedULMFiT",
     "build_module",
     "read_checkpoint",
     "read_elmo",
+    "read_ulmfit",
     "save_module",
     "write_bilm_tf",
+    "write_fastai",
 ]

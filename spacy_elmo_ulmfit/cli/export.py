@@ -2,14 +2,15 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable, Dict, NamedTuple, Sequence, Tuple
 
 from spacy.cli._util import Arg, Opt
 from wasabi import msg
 
-from ..checkpoints import Checkpoint, write_bilm_tf
+from ..checkpoints import Checkpoint, write_bilm_tf, write_fastai
 from ..checkpoints.bilm_tf import OPTIONS_FILE
-from ..pipeline.source import load_language_model
+from ..checkpoints.fastai_writer import VOCABULARY_FILE
+from ..pipeline.source import find_model, load_pipeline
 from ..pretraining.loop import replace_directory
 from ._util import check_directory, user_errors
 from .lm import lm_cli
@@ -19,11 +20,31 @@ class ExportFormat(str, Enum):
     """Values of `--format`."""
 
     bilm_tf = "bilm-tf"
+    fastai = "fastai"
 
 
-_KINDS = {ExportFormat.bilm_tf: "bilm"}
-_WRITERS: Dict[ExportFormat, Callable[[Path, Checkpoint], None]] = {
-    ExportFormat.bilm_tf: write_bilm_tf
+class _Exporter(NamedTuple):
+    """Which models a format holds, and how it is written.
+
+    kinds (Tuple[str, ...]): Kinds of models.
+    mark (str): A file that every output has.
+    write (Callable): Takes the folder, the model and a classifier's labels.
+    """
+
+    kinds: Tuple[str, ...]
+    mark: str
+    write: Callable[[Path, Checkpoint, Sequence[str]], None]
+
+
+def _write_bilm_tf(folder: Path, checkpoint: Checkpoint, labels: Sequence[str]) -> None:
+    write_bilm_tf(folder, checkpoint)
+
+
+_EXPORTERS: Dict[ExportFormat, _Exporter] = {
+    ExportFormat.bilm_tf: _Exporter(("bilm",), OPTIONS_FILE, _write_bilm_tf),
+    ExportFormat.fastai: _Exporter(
+        ("awd_lstm", "ulmfit_classifier"), VOCABULARY_FILE, write_fastai
+    ),
 }
 
 
@@ -36,15 +57,19 @@ def export_cli(
     """Write a language model as the published tools read it.
 
     bilm-tf: options.json and weights.hdf5, which bilm-tf, AllenNLP and simple_elmo
-    read, and vocab.txt if the biLM has a vocabulary.
+    read, and vocab.txt if the biLM has a vocabulary. fastai: model.pth of an AWD-LSTM
+    or of a classifier, encoder.pth, vocab.pkl, and config.json with the sizes.
     """
     with user_errors():
-        check_directory(output_path, OPTIONS_FILE)
-        found = load_language_model(pipeline, _KINDS[format])
+        exporter = _EXPORTERS[format]
+        check_directory(output_path, exporter.mark)
+        nlp = load_pipeline(pipeline)
+        found = find_model(nlp, exporter.kinds, source=pipeline)
+        labels = getattr(nlp.get_pipe(found.name), "labels", ())
 
         def write(folder: Path) -> None:
             folder.mkdir(parents=True)
-            _WRITERS[format](folder, found.checkpoint())
+            exporter.write(folder, found.checkpoint(), labels)
 
         output_path.parent.mkdir(parents=True, exist_ok=True)
         replace_directory(output_path, write)

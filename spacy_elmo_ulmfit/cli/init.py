@@ -1,4 +1,4 @@
-"""`python -m spacy init elmo`: published weights become pipelines."""
+"""`python -m spacy init elmo` and `init ulmfit`: published weights become pipelines."""
 
 from enum import Enum
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import List, Optional
 from spacy.cli._util import Arg, Opt, init_cli
 from wasabi import msg
 
-from ..checkpoints import read_elmo
+from ..checkpoints import read_elmo, read_ulmfit
 from ..checkpoints.options import read_text
-from ..pipeline.imported import create_elmo_pipeline
+from ..modules.awd_lstm import BACKWARD, FORWARD
+from ..pipeline.imported import create_elmo_pipeline, create_ulmfit_pipeline
 from ..pretraining.loop import replace_directory
 from ._util import check_directory, user_errors
 
@@ -27,6 +28,16 @@ class Storage(str, Enum):
 
     float32 = "float32"
     float16 = "float16"
+
+
+class Tokens(str, Enum):
+    """Values of `--tokens`."""
+
+    v2 = "v2"
+    v1 = "v1"
+    v07 = "v0.7"
+    spm = "spm"
+    doc = "doc"
 
 
 @init_cli.command("elmo")
@@ -80,6 +91,63 @@ def init_elmo_cli(
         for note in imported.notes:
             msg.warn(note)
         msg.good(f"Saved the pipeline (a biLM of {imported.format})", str(output_path))
+
+
+@init_cli.command("ulmfit")
+def init_ulmfit_cli(
+    lang: str = Arg(..., help="Code of the language, such as en"),
+    source: Path = Arg(..., help="Weights file, or a folder, tgz or zip with it"),
+    output_path: Path = Arg(..., help="Directory of the new pipeline"),
+    vocab: Optional[Path] = Opt(
+        None,
+        "--vocab",
+        help="Vocabulary (.pkl, .json, .txt), if not beside the weights",
+    ),
+    tokens: Optional[Tokens] = Opt(
+        None, "--tokens", help="Token rules, if not those of the weights' time"
+    ),
+    labels: str = Opt(
+        "", "--labels", help="A classifier's labels, in its order: a,b,c"
+    ),
+    multilabel: bool = Opt(
+        False, "--multilabel", help="Its labels do not exclude each other"
+    ),
+    backward: bool = Opt(False, "--backward", help="The model reads text from its end"),
+    storage: Storage = Opt(Storage.float32, "--storage", help="Type of stored weights"),
+) -> None:
+    """Turn published AWD-LSTM weights into a pipeline.
+
+    Reads what fastai 0.7, v1 and v2 save (language models, encoders and text
+    classifiers), MultiFiT's models, and state dicts of awd-lstm-lm; which it is follows
+    from the weights. A language model becomes an awd_lstm_tok2vec, a classifier an
+    ulmfit_textcat.
+    """
+    with user_errors():
+        check_directory(output_path, "config.cfg")
+        names = [label.strip() for label in labels.split(",") if label.strip()]
+        imported = read_ulmfit(
+            source,
+            vocab=vocab,
+            tokens=None if tokens is None else tokens.value,
+            labels=names,
+            direction=BACKWARD if backward else FORWARD,
+        )
+        nlp = create_ulmfit_pipeline(
+            lang,
+            imported,
+            source=source.name,
+            labels=names,
+            multilabel=multilabel,
+            storage=storage.value,
+        )
+        output_path.parent.mkdir(parents=True, exist_ok=True)
+        replace_directory(output_path, nlp.to_disk)
+        for note in imported.notes:
+            msg.warn(note)
+        msg.good(
+            f"Saved the pipeline ({imported.format}, tokens {imported.tokens})",
+            str(output_path),
+        )
 
 
 def _read_sentences(path: Optional[Path]) -> Optional[List[str]]:

@@ -195,9 +195,9 @@ def classify(
     RETURNS (Classification): The predictions.
     RAISES (ValueError): If there is no classifier, or the file holds no labels.
     """
-    pipe = _find_categorizer(nlp, component)
+    pipe = find_categorizer(nlp, component)
     golds = list(load_docbin(path).get_docs(nlp.vocab))
-    predicted = nlp.pipe(_unannotated(nlp, gold) for gold in golds)
+    predicted = nlp.pipe(unannotated(nlp, gold) for gold in golds)
     multi_label = isinstance(pipe, MultiLabel_TextCategorizer)
     return _classification(
         zip(golds, predicted),
@@ -249,7 +249,14 @@ def read_classification(
     )
 
 
-def _find_categorizer(nlp: Language, component: Optional[str]) -> Any:
+def find_categorizer(nlp: Language, component: Optional[str] = None) -> Any:
+    """Find a text classifier of any kind in a pipeline.
+
+    nlp (Language): The pipeline.
+    component (Optional[str]): Name of the component; by default the last.
+    RETURNS (Any): The component.
+    RAISES (ValueError): If there is none, or the component is none.
+    """
     pipes = [(name, pipe) for name, pipe in nlp.pipeline if component in (None, name)]
     for _, pipe in reversed(pipes):
         # The multi-label component is one as well.
@@ -263,8 +270,13 @@ def _find_categorizer(nlp: Language, component: Optional[str]) -> Any:
     )
 
 
-def _unannotated(nlp: Language, gold: Doc) -> Doc:
-    """Return a labelled text as a pipeline gets it."""
+def unannotated(nlp: Language, gold: Doc) -> Doc:
+    """Return a labelled text as `spacy evaluate` gives it to a pipeline.
+
+    nlp (Language): The pipeline.
+    gold (Doc): The text.
+    RETURNS (Doc): The same text without annotation.
+    """
     if gold.has_unknown_spaces:
         return Doc(nlp.vocab, words=[token.text for token in gold])
     return nlp.make_doc(gold.text)

@@ -39,8 +39,8 @@ class Explanation:
     label (str): The label that is explained.
     method (str): One of `METHODS`.
     scores (NDArray): A float32 score per token, 0 for tokens that are not read. *Shape:* `(n_tokens,)`
-    words (List[Tuple[str, ...]]): What the classifier reads of each token, nothing of
-        white space; `unknown` for words that its vocabulary lacks.
+    words (List[Tuple[str, ...]]): What the classifier reads of each token, `unknown`
+        for words that its vocabulary lacks.
     unknown (str): The word that stands for unknown ones.
     probabilities (Dict[str, float]): The classifier's probability of every label.
     """
@@ -216,7 +216,7 @@ def _token_scores(
     scores = numpy.zeros(len(doc), dtype="float32")
     if method != OCCLUSION:
         found = _GRADIENT_METHODS[method](
-            _module(shim), ids[0], label, multi_label=multi_label
+            _module(shim), ids, label, multi_label=multi_label
         )
         for owner, score in zip(read.owners, found.tolist()):
             if owner >= 0:
@@ -228,7 +228,7 @@ def _token_scores(
             positions.setdefault(owner, []).append(position)
     found = occlusion(
         _module(shim),
-        ids[0],
+        ids,
         label,
         list(positions.values()),
         unknown_id=_vocabulary(shim).unknown_id,

@@ -1,7 +1,7 @@
 """Language models in other pipelines."""
 
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Sequence, Union
 
 import spacy
 from torch import nn
@@ -17,7 +17,9 @@ META_KEY = "language_model"
 _FACTORIES = {
     "bilm": "elmo_tok2vec",
     "awd_lstm": "awd_lstm_tok2vec",
+    "ulmfit_classifier": "ulmfit_textcat",
 }
+_LANGUAGE_MODELS = ("bilm", "awd_lstm")
 
 
 class SourceModel(NamedTuple):
@@ -92,17 +94,31 @@ def find_language_model(
     RETURNS (SourceModel): The first language model of that kind.
     RAISES (ValueError): If there is none.
     """
+    return find_model(nlp, _LANGUAGE_MODELS if kind is None else (kind,), source=source)
+
+
+def find_model(
+    nlp: spacy.Language, kinds: Sequence[str], *, source: str = "the pipeline"
+) -> SourceModel:
+    """Find a language model, or a classifier on one, in a pipeline.
+
+    nlp (Language): The pipeline.
+    kinds (Sequence[str]): Some of `"bilm"`, `"awd_lstm"` and `"ulmfit_classifier"`.
+    source (str): Where the pipeline comes from, for error messages.
+    RETURNS (SourceModel): The first model of these kinds.
+    RAISES (ValueError): If there is none.
+    """
     found = []
     for name, pipe in nlp.pipeline:
         shim = getattr(pipe, "shim", None)
         if not isinstance(shim, LanguageModelShim) or shim.kind not in _FACTORIES:
             continue
         found.append(f"'{name}', a {shim.kind}")
-        if kind in (None, shim.kind):
+        if shim.kind in kinds:
             return SourceModel(name, shim)
-    wanted = " or ".join(_FACTORIES.values()) if kind is None else _FACTORIES[str(kind)]
+    wanted = " or ".join(_FACTORIES[kind] for kind in kinds)
     raise ValueError(
-        f"{source} holds no {kind or 'language model'} (component {wanted}); it has "
+        f"{source} holds no {' or '.join(kinds)} (component {wanted}); it has "
         f"{', '.join(found) or nlp.pipe_names}. Give the path of a pipeline that "
         f"'python -m spacy lm pretrain' wrote for {wanted}."
     )

@@ -2,6 +2,8 @@
 
 from .characters import BEGIN_SENTENCE, END_SENTENCE, words_to_chars
 from .doc_tokenizer import DocTokenizer
+from .fastai_v07 import V07Tokenizer
+from .fastai_v1 import V1Tokenizer
 from .fastai_v2 import V2Tokenizer
 from .indexers import (
     ByteIndexer,
@@ -12,6 +14,7 @@ from .indexers import (
 )
 from .lm_tokenizers import TokenRules, create_lm_tokenizer, read_lm_tokenizer
 from .lm_tokens import LMTokenizer, LMTokens
+from .sentence_pieces import SentencePieceTokenizer
 from .sequences import token_sequences
 from .vocabulary import Vocabulary
 
@@ -24,7 +27,10 @@ __all__ = [
     "Indexer",
     "LMTokenizer",
     "LMTokens",
+    "SentencePieceTokenizer",
     "TokenRules",
+    "V07Tokenizer",
+    "V1Tokenizer",
     "V2Tokenizer",
     "Vocabulary",
     "WordIndexer",

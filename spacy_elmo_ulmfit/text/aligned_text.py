@@ -1,7 +1,7 @@
 """Text that is rewritten step by step and knows where each character came from."""
 
 import re
-from typing import Callable, Iterable, List, NamedTuple
+from typing import Callable, Iterable, List, NamedTuple, Tuple
 
 import numpy
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class AlignedText:
             span is aligned with it character by character; the characters of any
             other one belong to the span's last.
         """
-        self._write(
+        self.write(
             (match.start(), match.end(), pieces(match))
             for match in pattern.finditer(self.text)
         )
@@ -61,13 +61,13 @@ class AlignedText:
                 lambda match: [Piece(new, match.start(), match.end())],
             )
 
-    def lower(self) -> None:
-        """Lower-case the text; a few letters become several characters."""
-        lowered = self.text.lower()
-        if len(lowered) != len(self.text):
-            counts = [len(character.lower()) for character in self.text]
-            self.origins = numpy.repeat(self.origins, counts)
-        self.text = lowered
+    def prepend(self, text: str) -> None:
+        """Write text in front that is not from the original; its places are -1.
+
+        text (str): What is written.
+        """
+        self.text = text + self.text
+        self.origins = numpy.concatenate([numpy.full(len(text), -1), self.origins])
 
     def strip(self) -> None:
         """Remove white space at both ends."""
@@ -75,34 +75,29 @@ class AlignedText:
         self.text = self.text.strip()
         self.origins = self.origins[start : start + len(self.text)]
 
-    def _write(self, edits: "Iterable[tuple[int, int, List[Piece]]]") -> None:
-        # Stretches of the new text: where in the old one each begins, and whether
-        # the place moves on with every character.
+    def write(self, edits: Iterable[Tuple[int, int, List[Piece]]]) -> None:
+        """Rewrite spans of the text.
+
+        edits (Iterable[Tuple[int, int, List[Piece]]]): Start and end of each span in
+            the order of the text, and what is written there; see `sub`.
+        """
         parts: List[str] = []
-        places: List[int] = []
-        moves: List[bool] = []
+        origins: List[NDArray[numpy.int64]] = []
         position = 0
         for start, end, pieces in edits:
-            if start > position:
-                parts.append(self.text[position:start])
-                places.append(position)
-                moves.append(True)
+            parts.append(self.text[position:start])
+            origins.append(self.origins[position:start])
             for piece in pieces:
-                n_replaced = piece.end - piece.start
-                aligned = n_replaced == len(piece.text)
-                last = piece.end - 1 if n_replaced else piece.start
                 parts.append(piece.text)
-                places.append(piece.start if aligned else last)
-                moves.append(aligned)
+                origins.append(self._origins_of(piece))
             position = end
-        if not position and not parts:
-            return
-        parts.append(self.text[position:])
-        places.append(position)
-        moves.append(True)
-        lengths = numpy.asarray([len(part) for part in parts])
-        starts = numpy.cumsum(lengths) - lengths
-        self.text = "".join(parts)
-        steps = numpy.arange(len(self.text)) - numpy.repeat(starts, lengths)
-        steps *= numpy.repeat(moves, lengths)
-        self.origins = self.origins[numpy.repeat(places, lengths) + steps]
+        if parts:
+            self.text = "".join([*parts, self.text[position:]])
+            self.origins = numpy.concatenate([*origins, self.origins[position:]])
+
+    def _origins_of(self, piece: Piece) -> NDArray[numpy.int64]:
+        n_replaced = piece.end - piece.start
+        if n_replaced == len(piece.text):
+            return self.origins[piece.start : piece.end]
+        owner = piece.end - 1 if n_replaced else piece.start
+        return self.origins[owner : owner + 1].repeat(len(piece.text))

@@ -1,16 +1,18 @@
 """The token rules of fastai v2: on the text, before spaCy's tokenizer of the language."""
 
-import html
+import operator
 import re
-from typing import Any, Dict, List, Optional, Tuple
-
-import numpy
-from spacy.tokens import Doc
-from torch import Tensor
+from typing import List, Tuple
 
 from .aligned_text import AlignedText, Piece
-from .language_tokenizer import ChunkRules, LanguageTokenizer
-from .lm_tokens import LMTokens, find_owners
+from .language_tokenizer import ChunkRules
+from .text_rules import (
+    MARKUP,
+    join_spaces,
+    mark_repeated_characters,
+    replace_markup,
+    separate,
+)
 from .token_rules import (
     BEGIN,
     CAPITALIZED,
@@ -20,84 +22,19 @@ from .token_rules import (
     UNKNOWN,
     UPPER,
 )
+from .word_tokenizer import WordTokenizer
 
-# Replaced one after the other, so the order matters.
 _MARKUP = (
-    ("#39;", "'"),
-    ("amp;", "&"),
-    ("#146;", "'"),
-    ("nbsp;", " "),
-    ("#36;", "$"),
-    ("\\n", "\n"),
-    ("quot;", "'"),
-    ("<br />", "\n"),
-    ('\\"', '"'),
+    *MARKUP,
     ("<unk>", UNKNOWN),
     (" @.@ ", "."),
     (" @-@ ", "-"),
     ("...", " …"),
 )
-_CHARACTER_REFERENCE = re.compile(
-    r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)"
-)
-_REPEATED_CHARACTER = re.compile(r"(\S)\1{2,}")
 _REPEATED_WORD = re.compile(r"(?:\s|^)(\w+)\s+((?:\1\s+)+)\1(\s|\W|$)")
 _SEPARATED = re.compile(r"[/#\\]")
-_SPACES = re.compile(" {2,}")
 # Only ASCII letters count as capitals at the beginning of what stands between white space.
 _CAPITALS = re.compile(r"(?P<upper>[A-Z]+[^a-z\s]*)|[A-Z][^A-Z\s]*")
-
-
-class V2Tokenizer:
-    """The tokens of fastai v2, each with the `Doc`'s token that holds its text.
-
-    The text is tokenised anew, whatever the tokens of the `Doc` are. White space of
-    more than one space between words is a token, with `▁` for each space.
-
-    lang (str): Code of the language.
-    version (Optional[str]): The spaCy version whose tokenizer a model was trained
-        with; by default the installed one.
-    """
-
-    kind = "v2"
-    specials: Tuple[str, ...] = SPECIALS
-    unknown = UNKNOWN
-
-    def __init__(self, lang: str, version: Optional[str] = None) -> None:
-        rules = ChunkRules(lower_case, show_spaces)
-        self.split = LanguageTokenizer(lang, SPECIALS, rules, version)
-
-    def __call__(self, doc: Doc) -> LMTokens:
-        """See `LMTokenizer`."""
-        text = AlignedText(doc.text)
-        rewrite(text)
-        words, places = self.split(text.text)
-        owners = find_owners(doc, text.origins[places])
-        return LMTokens([BEGIN, *words], [-1, *owners])
-
-    def to_json(self) -> Dict[str, Any]:
-        """See `LMTokenizer.to_json`."""
-        return {"kind": self.kind, **self.split.to_json()}
-
-    def tensors(self) -> Dict[str, Tensor]:
-        """See `LMTokenizer.tensors`."""
-        return {}
-
-
-def rewrite(text: AlignedText) -> None:
-    """Apply the rules that look beyond white space to a text, in their order.
-
-    text (AlignedText): The text.
-    """
-    _replace_markup(text)
-    if _has_repeated_character(text.text):
-        text.sub(_REPEATED_CHARACTER, _mark_repeated_character)
-    if _has_repeated_word(text.text):
-        text.sub(_REPEATED_WORD, _mark_repeated_word)
-    text.sub(_SEPARATED, _separate)
-    if "  " in text.text:
-        text.sub(_SPACES, lambda match: [Piece(" ", *match.span())])
-    text.strip()
 
 
 def lower_case(chunk: str) -> Tuple[str, str]:
@@ -113,58 +50,47 @@ def lower_case(chunk: str) -> Tuple[str, str]:
 
 
 def show_spaces(word: str) -> List[str]:
-    """Make the spaces in a word visible."""
+    """Make the spaces in a word of white space visible."""
     return [word.replace(" ", "▁")]
 
 
-def _replace_markup(text: AlignedText) -> None:
-    for old, new in _MARKUP:
-        text.replace(old, new)
-    if "&" in text.text:
-        text.sub(_CHARACTER_REFERENCE, _unescape)
+class V2Tokenizer(WordTokenizer):
+    """The tokens of fastai v2; arguments are those of `WordTokenizer`.
+
+    White space other than one space between words is a token.
+    """
+
+    kind = "v2"
+    specials = SPECIALS
+    unknown = UNKNOWN
+    whole = SPECIALS
+    chunk_rules = ChunkRules(lower_case, show_spaces)
+
+    def rewrite(self, text: AlignedText) -> None:
+        """See `WordTokenizer.rewrite`."""
+        replace_markup(text, _MARKUP)
+        mark_repeated_characters(text, 3, REPEATED_CHARACTER)
+        _mark_repeated_words(text)
+        separate(text, _SEPARATED)
+        join_spaces(text)
+        text.strip()
+        text.prepend(f"{BEGIN} ")
 
 
-def _unescape(match: "re.Match[str]") -> List[Piece]:
-    return [Piece(html.unescape(match.group()), *match.span())]
-
-
-def _has_repeated_character(text: str) -> bool:
-    codes = numpy.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    same = codes[1:] == codes[:-1]
-    return bool((same[1:] & same[:-1]).any())
-
-
-def _mark_repeated_character(match: "re.Match[str]") -> List[Piece]:
-    start, end = match.span()
-    return [
-        Piece(f" {REPEATED_CHARACTER} {end - start} ", start, start),
-        Piece(match[1], end - 1, end),
-        Piece(" ", end - 1, end),
-    ]
-
-
-def _has_repeated_word(text: str) -> bool:
-    # A word may be followed by punctuation the last time.
-    words = text.split()
-    return any(map(str.__eq__, words, words[1:]))
+def _mark_repeated_words(text: AlignedText) -> None:
+    # Seen at once that there are none; a word has punctuation only the last time.
+    words = text.text.split()
+    if any(map(operator.eq, words, words[1:])):
+        text.sub(_REPEATED_WORD, _mark_repeated_word)
 
 
 def _mark_repeated_word(match: "re.Match[str]") -> List[Piece]:
     word, between, _ = match.groups()
-    first, (last, end) = match.start(1), (match.end(2), match.end(3))
+    first, last, end = match.start(1), match.end(2), match.end(3)
     last_end = last + len(word)
     return [
         Piece(f" {REPEATED_WORD} {len(between.split()) + 2} ", first, first),
         Piece(word, last, last_end),
         Piece(" ", last_end - 1, last_end),
         Piece(match[3], last_end, end),
-    ]
-
-
-def _separate(match: "re.Match[str]") -> List[Piece]:
-    start, end = match.span()
-    return [
-        Piece(" ", start, start),
-        Piece(match.group(), start, end),
-        Piece(" ", end - 1, end),
     ]

@@ -3,8 +3,19 @@
 import re
 import warnings
 from collections import defaultdict
-from itertools import chain, product
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from itertools import product
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import numpy
 import spacy
@@ -12,11 +23,9 @@ from numpy.typing import NDArray
 from spacy.symbols import ORTH
 from spacy.tokenizer import Tokenizer
 
-# What stands between white space, with the space that spaCy keeps with the word.
-_PIECES = re.compile(r"\S+ ?|\s+")
+from .pieces import PieceReader, cut, lay_out
+
 _CHUNKS = re.compile(r"\S+|\s+")
-# Bounds of what is remembered: characters of a piece, number of pieces.
-_MAX_LENGTH, _MAX_KNOWN = 64, 2**16
 
 
 class ChunkRules(NamedTuple):
@@ -64,7 +73,7 @@ class LanguageTokenizer:
     ) -> None:
         self.lang, self.specials, self.rules = lang, tuple(specials), rules
         self.version = version or spacy.__version__
-        self._forget()
+        self._tokenizer: Any = None
         if _minor(self.version) != _minor(spacy.__version__):
             warnings.warn(
                 f"These weights were trained with the tokenizer of spaCy {self.version}, "
@@ -83,19 +92,15 @@ class LanguageTokenizer:
         """
         if self._tokenizer is None:
             self._build()
-        pieces = _PIECES.findall(text) if self._by_pieces else [text]
-        reads = self._read_all(pieces)
-        joined = self._join(pieces, reads)
+        pieces = cut(text) if self._by_pieces else [text]
+        if not pieces:
+            return [], numpy.zeros(0, dtype=numpy.int64)
+        words, places, firsts, lasts = zip(*self._pieces(pieces))
+        joined = self._join(pieces, firsts, lasts)
         if joined is not None:
-            pieces, reads = joined, self._read_all(joined)
-        words = list(chain.from_iterable(read.words for read in reads))
-        counts = [len(read.words) for read in reads]
-        lengths = numpy.fromiter(map(len, pieces), numpy.int64, len(pieces))
-        places = numpy.fromiter(
-            chain.from_iterable(read.places for read in reads), numpy.int64, len(words)
-        )
-        places += numpy.repeat(numpy.cumsum(lengths) - lengths, counts)
-        return words, places
+            pieces = joined
+            words, places, _, _ = zip(*self._pieces(pieces))
+        return lay_out(pieces, words, places)
 
     def to_json(self) -> Dict[str, Any]:
         """Return plain values for a weight file."""
@@ -103,43 +108,23 @@ class LanguageTokenizer:
 
     def __getstate__(self) -> Dict[str, Any]:
         # A spaCy tokenizer holds a vocabulary of its own, and is quickly built.
-        state = dict(self.__dict__)
-        for name in ("_tokenizer", "_known"):
-            del state[name]
+        state = {**self.__dict__, "_tokenizer": None}
+        state.pop("_pieces", None)
         return state
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._tokenizer: Any = None
-        self._known: Dict[str, _Read] = {}
-
     def _build(self) -> None:
-        tokenizer = spacy.blank(self.lang).tokenizer
+        tokenizer: Any = spacy.blank(self.lang).tokenizer
         # Those of a few languages, as Japanese, are programs of their own.
         self._by_pieces = isinstance(tokenizer, Tokenizer)
-        self._pairs: Set[Tuple[str, str]] = set()
+        self._pairs: Set[Tuple[Optional[str], Optional[str]]] = set()
         if self._by_pieces:
             for word in self.specials:
                 tokenizer.add_special_case(word, [{ORTH: word}])
-            self._pairs = _special_pairs(tokenizer)
+            self._pairs.update(_special_pairs(tokenizer))
         self._firsts = {first for first, _ in self._pairs}
         self._seconds = {second for _, second in self._pairs}
         self._tokenizer = tokenizer
-
-    def _read_all(self, pieces: List[str]) -> List[_Read]:
-        known = self._known
-        return [known.get(piece) or self._read_new(piece) for piece in pieces]
-
-    def _read_new(self, piece: str) -> _Read:
-        read = self._read(piece)
-        if len(piece) <= _MAX_LENGTH:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[piece] = read
-        return read
+        self._pieces = PieceReader(self._read)
 
     def _read(self, piece: str) -> _Read:
         text, origins = self._announce(piece)
@@ -177,20 +162,24 @@ class LanguageTokenizer:
                     origins += [i] * length
         return "".join(parts), origins
 
-    def _join(self, pieces: List[str], reads: List[_Read]) -> Optional[List[str]]:
+    def _join(
+        self,
+        pieces: List[str],
+        firsts: Sequence[Optional[str]],
+        lasts: Sequence[Optional[str]],
+    ) -> Optional[List[str]]:
         """Join neighbours over which a special case might reach, if there are any."""
-        places = {
+        places = [
             i
-            for i, read in enumerate(reads)
-            if read.first is not None
-            and i
-            and (reads[i - 1].last, read.first) in self._pairs
-        }
+            for i, first in enumerate(firsts)
+            if first is not None and i and (lasts[i - 1], first) in self._pairs
+        ]
         if not places:
             return None
+        reached = set(places)
         groups: List[List[str]] = []
         for i, piece in enumerate(pieces):
-            if i in places:
+            if i in reached:
                 groups[-1].append(piece)
             else:
                 groups.append([piece])

@@ -1,25 +1,43 @@
 """How an AWD-LSTM reads a document: each published era has rules of its own."""
 
-from typing import Any, Dict, Literal, Optional, get_args
+from typing import Any, Dict, Literal, Optional, Type, get_args
 
 from torch import Tensor
 
 from .doc_tokenizer import DocTokenizer
+from .fastai_v07 import V07Tokenizer
+from .fastai_v1 import V1Tokenizer
 from .fastai_v2 import V2Tokenizer
 from .lm_tokens import LMTokenizer
+from .sentence_pieces import SentencePieceTokenizer
+from .word_tokenizer import WordTokenizer
 
-# The rules that a config may name.
-TokenRules = Literal["v2", "doc"]
+# The rules that a config may name; the last ones are those of imported models only.
+TokenRules = Literal["v2", "v1", "v0.7", "doc", "spm"]
+
+_WORD_TOKENIZERS: Dict[str, Type[WordTokenizer]] = {
+    tokenizer.kind: tokenizer for tokenizer in (V2Tokenizer, V1Tokenizer, V07Tokenizer)
+}
 
 
-def create_lm_tokenizer(kind: str, lang: str) -> LMTokenizer:
-    """Build the tokenizer of a new language model.
+def create_lm_tokenizer(
+    kind: str, lang: str, *, sentencepiece: Optional[bytes] = None
+) -> LMTokenizer:
+    """Build the tokenizer of a language model that has none yet.
 
     kind (str): Name of the rules.
     lang (str): Code of the language.
+    sentencepiece (Optional[bytes]): The SentencePiece model, for `"spm"`.
     RETURNS (LMTokenizer): The tokenizer.
-    RAISES (ValueError): If there are no rules of that name.
+    RAISES (ValueError): If there are no rules of that name, or no SentencePiece model.
     """
+    if kind == SentencePieceTokenizer.kind:
+        if sentencepiece is None:
+            raise ValueError(
+                f"The token rules {kind!r} need a SentencePiece model, which only imported "
+                'weights bring. Set tokens = "v2" for a new language model.'
+            )
+        return SentencePieceTokenizer(sentencepiece)
     return read_lm_tokenizer({"kind": kind, "lang": lang}, {})
 
 
@@ -32,15 +50,15 @@ def read_lm_tokenizer(
         were written before there was a choice.
     tensors (Dict[str, Tensor]): What `tensors` returned.
     RETURNS (LMTokenizer): The tokenizer.
-    RAISES (ValueError): If there are no rules of that name.
+    RAISES (ValueError): If there are no rules of that name, or no SentencePiece model.
     """
-    if data is None:
+    kind = DocTokenizer.kind if data is None else data["kind"]
+    if data is None or kind == DocTokenizer.kind:
         return DocTokenizer()
-    kind, lang, version = data["kind"], data.get("lang", "xx"), data.get("spacy")
-    if kind == DocTokenizer.kind:
-        return DocTokenizer()
-    if kind == V2Tokenizer.kind:
-        return V2Tokenizer(lang, version)
+    if kind == SentencePieceTokenizer.kind:
+        return SentencePieceTokenizer.from_json(data, tensors)
+    if kind in _WORD_TOKENIZERS:
+        return _WORD_TOKENIZERS[kind](data["lang"], data.get("spacy"))
     raise ValueError(
         f"There are no token rules {kind!r}; this version has "
         f"{', '.join(map(repr, get_args(TokenRules)))}."

@@ -5,7 +5,7 @@ import json
 import pickle
 import tarfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
 import numpy
 import pytest
@@ -14,6 +14,7 @@ import torch
 from spacy_elmo_ulmfit.checkpoints import read_elmo
 
 from ..reference.commands import run
+from ..reference.fastai_files import saved_as_of_old
 from ..reference.files import (
     MANY_LANGS_CONFIG,
     Sizes,
@@ -31,13 +32,8 @@ from ..reference.files import (
     write_word_input,
     write_zip,
 )
+from .util import HTML, LFS_POINTER, Bomb, check_sentence, tree
 
-LFS_POINTER = (
-    b"version https://git-lfs.github.com/spec/v1\n"
-    b"oid sha256:747ba97abce8a5f446558369e10bb0f7931437a46867476fdd156f5d7f576229\n"
-    b"size 54402456\n"
-)
-HTML = b"<!DOCTYPE html>\n<html><head><title>403 Forbidden</title></head></html>\n"
 PUBLISHED_NAME = "elmo_2x1024_128_2048cnn_1xhighway_"
 CELL = "RNN_1/RNN/MultiRNNCell/Cell1/LSTMCell"
 
@@ -577,13 +573,6 @@ assert len(ALL) == sum(
 )
 
 
-def check_sentence(message: str, words: Sequence[str]) -> None:
-    for word in words:
-        assert word.lower() in message.lower(), message
-    assert "\n" not in message and len(message) < 600, message
-    assert message.rstrip()[-1] in ".?", message
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "input"
@@ -599,10 +588,6 @@ def test_bad_input_is_one_sentence(name, folder):
         read_elmo(bad.source, **bad.given)
     check_sentence(str(error.value), bad.words)
     assert tree(folder) == before
-
-
-def tree(folder: Path) -> List[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 # One of each kind: the command adds nothing but the exit code.
@@ -726,25 +711,8 @@ def test_archives_cannot_reach_out_of_themselves(name, folder, tmp_path):
 # Pickles that would run code ------------------------------------------------------
 
 
-class Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
-
-
 def pickled(value: Any) -> bytes:
     return pickle.dumps(value)
-
-
-def saved_as_of_old(value: Any) -> bytes:
-    """As torch wrote files before 1.6, which is when the published ones are from."""
-    buffer = io.BytesIO()
-    torch.save(value, buffer, _use_new_zipfile_serialization=False)
-    return buffer.getvalue()
 
 
 PICKLES = {

@@ -1,10 +1,9 @@
 """Every way in which components read a language model, under every choice of theirs."""
 
 import copy
+import dataclasses
 import pickle
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -21,7 +20,7 @@ from thinc.api import SGD, Adam, Config
 from spacy_elmo_ulmfit.layers.doc_layers import get_doc_boundaries
 from spacy_elmo_ulmfit.layers.listener import is_listener, listener_state
 
-from .util import WIDTH, listener, load, tagged, tagger, train
+from .util import AWD_LSTM, ELMO, WIDTH, listener, load, tagged, tagger, train
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 TEXT = "Anna lives in Rome .\n She works for Siemens ."
@@ -45,16 +44,20 @@ CHOICES = {
 }
 
 
-def choice(name="mix", upstream="elmo_tok2vec", **settings):
+def choice(name="mix", upstream=None, kind=ELMO, **settings):
     """Config of a listener with one of the choices."""
-    return listener(upstream, mix={**SCALAR_MIX, **CHOICES[name]}, **settings)
+    mix = {**SCALAR_MIX, **CHOICES[name], "n_layers": kind.n_layers}
+    if "initial_weights" in mix:
+        mix["initial_weights"] = mix["initial_weights"][: kind.n_layers]
+    settings = {"width": kind.width, **settings}
+    return listener(upstream or kind.component, mix=mix, **settings)
 
 
 def senter(tok2vec=None):
     return {**tagger(tok2vec), "factory": "senter"}
 
 
-def initialize(nlp, encoders=("elmo_tok2vec",)):
+def initialize(nlp, encoders):
     with nlp.select_pipes(disable=[n for n in encoders if n in nlp.pipe_names]):
         nlp.initialize(lambda: tagged(nlp))
     return nlp
@@ -69,9 +72,15 @@ def parameters(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def set_dropout(pipe, dropout):
+def remove_dropout(pipe):
     config = pipe.language_model.config
-    pipe.language_model.config = type(config)(**{**vars(config), "dropout": dropout})
+    changes = {name: 0.0 for name in vars(config) if name.endswith("dropout")}
+    pipe.language_model.config = dataclasses.replace(config, **changes)
+
+
+def weight_of(pipe, kind):
+    """A matrix of the lowest LSTM layer."""
+    return dict(pipe.language_model.named_parameters())[kind.weight]
 
 
 def matrix(seed=0):
@@ -80,29 +89,55 @@ def matrix(seed=0):
     )
 
 
+@pytest.fixture(params=[ELMO, AWD_LSTM], ids=str)
+def kind(request):
+    """A kind of language model; a test of one alone has a mark that says so."""
+    return request.param
+
+
+elmo_alone = pytest.mark.parametrize("kind", [ELMO], ids=["elmo"], indirect=True)
+# What a mix makes of layers does not depend on where they come from.
+every_choice = pytest.mark.parametrize(
+    "kind, name",
+    [
+        *((ELMO, name) for name in CHOICES),
+        *((AWD_LSTM, name) for name in ("start", "concat", "allennlp")),
+    ],
+    indirect=["kind"],
+    ids=str,
+)
+
+
 @pytest.fixture
-def build(elmo_path):
+def path(kind, elmo_path, awd_lstm_path):
+    """A pipeline with a language model of that kind."""
+    return {ELMO: elmo_path, AWD_LSTM: awd_lstm_path}[kind]
+
+
+@pytest.fixture
+def build(kind, path):
     """Build a pipeline: the encoder, and components on it."""
 
     def build(frozen=True, **components):
-        nlp = load({"elmo_tok2vec": {"source": str(elmo_path)}, **components})
-        pipe = nlp.get_pipe("elmo_tok2vec")
+        nlp = load({kind.component: {"source": str(path)}, **components})
+        pipe = nlp.get_pipe(kind.component)
         pipe.frozen = frozen
-        set_dropout(pipe, 0.0)
-        return initialize(nlp)
+        remove_dropout(pipe)
+        return initialize(nlp, [kind.component])
 
     return build
 
 
 @pytest.fixture
-def encoders(elmo, tmp_path):
+def encoders(kind, path, tmp_path):
     """Config of two encoders with different weights."""
+    nlp = spacy.load(path)
     with torch.no_grad():
-        elmo.get_pipe("elmo_tok2vec").language_model.forward_layers[0].bias.add_(1.0)
-    paths = {"first": elmo.path, "second": tmp_path / "second"}
-    elmo.to_disk(paths["second"])
+        weight_of(nlp.get_pipe(kind.component), kind).add_(1.0)
+    paths = {"first": path, "second": tmp_path / "second"}
+    nlp.to_disk(paths["second"])
     return {
-        name: {"source": str(path), "component": "elmo_tok2vec"}
+        name: {"source": str(path), "component": kind.component}
         for name, path in paths.items()
     }
 
@@ -128,12 +163,12 @@ def keep_boundaries(model, gradients=None):
         model._func = watched
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@every_choice
 @pytest.mark.parametrize("projection", [None, 5])
 def test_every_choice_trains_and_survives_disk_and_bytes(
-    build, tmp_path, name, projection
+    kind, build, tmp_path, name, projection
 ):
-    nlp = build(tagger=tagger(choice(name, projection=projection)))
+    nlp = build(tagger=tagger(choice(name, kind=kind, projection=projection)))
     losses = train(nlp, 8, Adam(0.05))
     assert losses[-1]["tagger"] < losses[0]["tagger"]
     nlp.to_disk(tmp_path)
@@ -142,14 +177,18 @@ def test_every_choice_trains_and_survives_disk_and_bytes(
         assert_array_equal(scores(other), scores(nlp))
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@every_choice
 @pytest.mark.parametrize("projection", [None, 5])
-def test_replaced_listeners_take_everything_along(build, tmp_path, name, projection):
-    nlp = build(tagger=tagger(choice(name, projection=projection, grad_factor=0.5)))
+def test_replaced_listeners_take_everything_along(
+    kind, build, tmp_path, name, projection
+):
+    nlp = build(
+        tagger=tagger(choice(name, kind=kind, projection=projection, grad_factor=0.5))
+    )
     train(nlp, 3, Adam(0.05))
     expected = scores(nlp)
-    nlp.replace_listeners("elmo_tok2vec", "tagger", ["model.tok2vec"])
-    nlp.remove_pipe("elmo_tok2vec")
+    nlp.replace_listeners(kind.component, "tagger", ["model.tok2vec"])
+    nlp.remove_pipe(kind.component)
     assert_allclose(scores(nlp), expected, atol=1e-5)
     nlp.to_disk(tmp_path)
     loaded = spacy.load(tmp_path)
@@ -160,9 +199,9 @@ def test_replaced_listeners_take_everything_along(build, tmp_path, name, project
     assert not numpy.allclose(scores(loaded), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", CHOICES)
-def test_only_batch_norms_make_results_depend_on_the_batch(build, name):
-    nlp = build(tagger=tagger(choice(name)))
+@every_choice
+def test_only_batch_norms_make_results_depend_on_the_batch(kind, build, name):
+    nlp = build(tagger=tagger(choice(name, kind=kind)))
     train(nlp, 3, Adam(0.05))
     model = nlp.get_pipe("tagger").model
     docs = list(nlp.pipe([TEXT, "Bob saw Oslo", "", "she drinks"]))
@@ -171,11 +210,15 @@ def test_only_batch_norms_make_results_depend_on_the_batch(build, name):
     assert same is (name not in ("allennlp", "bilm-tf"))
 
 
-def test_a_listener_with_its_own_width_stands_below_other_layers(build):
-    config = {**CONCAT, "left": choice("concat"), "right": choice(projection=7)}
+def test_a_listener_with_its_own_width_stands_below_other_layers(kind, build):
+    config = {
+        **CONCAT,
+        "left": choice("concat", kind=kind),
+        "right": choice(kind=kind, projection=7),
+    }
     nlp = build(tagger=tagger(config))
-    widths = [node.get_dim("nO") for node in nlp.get_pipe("elmo_tok2vec").listeners]
-    assert widths == [3 * WIDTH, 7]
+    widths = [node.get_dim("nO") for node in nlp.get_pipe(kind.component).listeners]
+    assert widths == [kind.n_layers * kind.width, 7]
     losses = train(nlp, 10, Adam(0.02))
     assert losses[-1]["tagger"] < losses[0]["tagger"]
 
@@ -194,6 +237,7 @@ def test_a_config_with_a_wrong_choice_says_which_ones_there_are(elmo_path):
         load(config)
 
 
+@elmo_alone
 def test_a_pipeline_from_before_these_settings_loads(build, tmp_path):
     nlp = build(tagger=tagger())
     train(nlp, 3, Adam(0.05))
@@ -216,25 +260,35 @@ def test_a_pipeline_from_before_these_settings_loads(build, tmp_path):
     assert_allclose(scores(loaded), scores(nlp), atol=1e-5)
 
 
-def test_two_listeners_of_a_component_learn_a_mix_each(build, tmp_path):
-    config = {**CONCAT, "left": choice(), "right": choice("start", projection=5)}
+def test_two_listeners_of_a_component_learn_a_mix_each(kind, build, tmp_path):
+    config = {
+        **CONCAT,
+        "left": choice(kind=kind),
+        "right": choice("start", kind=kind, projection=5),
+    }
     nlp = build(tagger=tagger(config))
     train(nlp, 5, Adam(0.05))
-    nodes = nlp.get_pipe("elmo_tok2vec").listeners
+    nodes = nlp.get_pipe(kind.component).listeners
     weights = [node.layers[0].shims[0].module.weights for node in nodes]
     assert not torch.equal(*weights)
     expected = scores(nlp)
     paths = ["model.tok2vec.left", "model.tok2vec.right"]
-    nlp.replace_listeners("elmo_tok2vec", "tagger", paths)
-    nlp.remove_pipe("elmo_tok2vec")
+    nlp.replace_listeners(kind.component, "tagger", paths)
+    nlp.remove_pipe(kind.component)
     nlp.to_disk(tmp_path)
     assert_allclose(scores(spacy.load(tmp_path)), expected, atol=1e-5)
 
 
-def test_a_language_model_gets_the_sum_of_all_listeners_gradients(build):
-    both = {**CONCAT, "left": choice(), "right": choice("allennlp", grad_factor=3.0)}
-    nlp = build(frozen=False, tagger=tagger(both), senter=senter(choice("top")))
-    pipe = nlp.get_pipe("elmo_tok2vec")
+def test_a_language_model_gets_the_sum_of_all_listeners_gradients(kind, build):
+    both = {
+        **CONCAT,
+        "left": choice(kind=kind),
+        "right": choice("allennlp", kind=kind, grad_factor=3.0),
+    }
+    nlp = build(
+        frozen=False, tagger=tagger(both), senter=senter(choice("top", kind=kind))
+    )
+    pipe = nlp.get_pipe(kind.component)
     # Output layers start at zero and send no gradient at first.
     train(nlp, 2, SGD(0.1))
     examples = tagged(nlp)
@@ -247,31 +301,28 @@ def test_a_language_model_gets_the_sum_of_all_listeners_gradients(build):
         pipe._flush()
         gradients = {n: p.grad for n, p in pipe.language_model.named_parameters()}
         moved[exclude] = {n: g.clone() for n, g in gradients.items() if g is not None}
-    assert {name.split(".")[0] for name in moved[None]} >= {
-        "token_encoder",
-        "forward_layers",
-        "backward_layers",
-    }
+    parts = {name.split(".")[0] for name, _ in pipe.language_model.named_parameters()}
+    heads = {"head", "decoder_bias"}
+    assert {name.split(".")[0] for name in moved[None]} == parts - heads
     for name, total in moved[None].items():
         one, other = moved["senter"][name], moved["tagger"][name]
         assert_allclose(total, one + other, atol=1e-5)
-    weights = "forward_layers.0.weight_ih"
     for part in moved.values():
-        assert part[weights].abs().max() > 0
+        assert part[kind.weight].abs().max() > 0
 
 
-def test_grad_factor_scales_what_the_language_model_gets(build):
+def test_grad_factor_scales_what_the_language_model_gets(kind, build):
     found = []
     for factor in (1.0, 0.25):
         numpy.random.seed(0)
-        nlp = build(frozen=False, tagger=tagger(choice(grad_factor=factor)))
-        pipe = nlp.get_pipe("elmo_tok2vec")
+        nlp = build(frozen=False, tagger=tagger(choice(kind=kind, grad_factor=factor)))
+        pipe = nlp.get_pipe(kind.component)
         # The output layer starts at zero and sends no gradient at first.
         train(nlp, 1, SGD(0.1))
         pipe.language_model.zero_grad(set_to_none=True)
         nlp.update(tagged(nlp), sgd=False)
         pipe._flush()
-        found.append(pipe.language_model.forward_layers[0].weight_ih.grad)
+        found.append(weight_of(pipe, kind).grad)
     assert found[0].abs().max() > 0
     assert_allclose(found[1], found[0] * 0.25, rtol=1e-4, atol=1e-7)
 
@@ -298,6 +349,7 @@ def test_boundaries_are_kept_apart_from_the_tokens(elmo):
     assert_array_equal(copied._.elmo.boundaries, boundaries)
 
 
+@elmo_alone
 @pytest.mark.parametrize("name", ["mix", "bilm-tf", "allennlp"])
 def test_boundaries_reach_the_mix_that_wants_them(build, name):
     with_and_without = []
@@ -313,6 +365,7 @@ def test_boundaries_reach_the_mix_that_wants_them(build, name):
     assert same is (name != "allennlp")
 
 
+@elmo_alone
 @pytest.mark.parametrize("name", ["mix", "bilm-tf", "allennlp"])
 @pytest.mark.parametrize("replaced", [False, True])
 def test_gradients_of_boundaries_flow_where_they_are_read(build, name, replaced):
@@ -327,6 +380,7 @@ def test_gradients_of_boundaries_flow_where_they_are_read(build, name, replaced)
     assert any(g.any() for g in gradients) is (name == "allennlp")
 
 
+@elmo_alone
 def test_training_vectors_and_predicted_ones_have_the_same_boundaries(build):
     nlp = build(tagger=tagger(choice("allennlp")))
     pipe = nlp.get_pipe("elmo_tok2vec")
@@ -343,6 +397,7 @@ def test_training_vectors_and_predicted_ones_have_the_same_boundaries(build):
         assert_allclose(one, third, atol=5e-3)
 
 
+@elmo_alone
 def test_an_alignment_acts_on_the_tensor_and_on_what_listeners_read(build):
     nlp = build(tagger=tagger(choice(projection=5)))
     pipe = nlp.get_pipe("elmo_tok2vec")
@@ -359,6 +414,7 @@ def test_an_alignment_acts_on_the_tensor_and_on_what_listeners_read(build):
     assert_allclose(node.predict([doc])[0], expected, atol=1e-4)
 
 
+@elmo_alone
 def test_an_alignment_stays_as_it_is_while_the_rest_learns(build):
     nlp = build(frozen=False, tagger=tagger())
     pipe = nlp.get_pipe("elmo_tok2vec")
@@ -368,6 +424,7 @@ def test_an_alignment_stays_as_it_is_while_the_rest_learns(build):
     assert torch.equal(pipe.alignment, matrix())
 
 
+@elmo_alone
 def test_a_replaced_listener_keeps_the_alignment(build, tmp_path):
     nlp = build(tagger=tagger(choice("start", projection=5)))
     nlp.get_pipe("elmo_tok2vec").language_model.set_alignment(matrix())
@@ -382,6 +439,7 @@ def test_a_replaced_listener_keeps_the_alignment(build, tmp_path):
         assert_allclose(scores(other), expected, atol=1e-5)
 
 
+@elmo_alone
 def test_layers_side_by_side_and_an_alignment_are_an_error(build):
     nlp = build(tagger=tagger(choice("concat")))
     nlp.get_pipe("elmo_tok2vec").language_model.set_alignment(matrix())
@@ -389,6 +447,7 @@ def test_layers_side_by_side_and_an_alignment_are_an_error(build):
         nlp(TEXT)
 
 
+@elmo_alone
 @pytest.mark.parametrize("way", ["pickle", "copy"])
 def test_copies_of_a_listener_keep_the_alignment(build, way):
     nlp = build(tagger=tagger())
@@ -405,13 +464,13 @@ def test_copies_of_a_listener_keep_the_alignment(build, way):
 
 
 @pytest.fixture
-def alignments(monkeypatch, tmp_path):
+def alignments(tmp_path):
     """Alignment files by language, one of a wrong shape."""
     matrices = {"en": matrix(1), "de": matrix(2), "narrow": torch.eye(3)}
-    module = SimpleNamespace(read_alignment=lambda path: matrices[path.stem])
-    name = "spacy_elmo_ulmfit.checkpoints.alignment"
-    monkeypatch.setitem(sys.modules, name, module)
-    return {name: str(tmp_path / f"{name}.txt") for name in matrices}
+    paths = {name: str(tmp_path / f"{name}.npy") for name in matrices}
+    for name, path in paths.items():
+        numpy.save(path, matrices[name].numpy())
+    return paths
 
 
 def initialize_with(elmo, **settings):
@@ -440,7 +499,7 @@ def test_a_missing_language_is_an_error_that_names_the_others(
 
 
 def test_an_alignment_of_another_width_is_an_error(elmo, elmo_path, alignments):
-    match = r"narrow.txt.*'elmo_tok2vec'.*\(12, 12\), not \(3, 3\)"
+    match = r"narrow.npy.*'elmo_tok2vec'.*\(12, 12\), not \(3, 3\)"
     with pytest.raises(ValueError, match=match):
         initialize_with(elmo, path=str(elmo_path), alignment=alignments["narrow"])
 
@@ -456,13 +515,13 @@ def test_an_alignment_for_a_model_that_takes_none_is_an_error(
         nlp.initialize()
 
 
-def test_a_sourced_listener_reads_the_encoder_of_its_new_pipeline(build, elmo_path):
-    nlp = build(tagger=tagger(choice("start", projection=5)))
+def test_a_sourced_listener_reads_the_encoder_of_its_new_pipeline(kind, build, path):
+    nlp = build(tagger=tagger(choice("start", kind=kind, projection=5)))
     train(nlp, 3, Adam(0.05))
     expected = scores(nlp)
-    other = load({"elmo_tok2vec": {"source": str(elmo_path)}})
+    other = load({kind.component: {"source": str(path)}})
     other.add_pipe("tagger", source=nlp)
-    pipe = other.get_pipe("elmo_tok2vec")
+    pipe = other.get_pipe(kind.component)
     assert listener_state(pipe.listeners[0]).upstream is pipe
     assert_allclose(scores(other), expected, atol=1e-6)
     pipe.frozen = False
@@ -472,19 +531,21 @@ def test_a_sourced_listener_reads_the_encoder_of_its_new_pipeline(build, elmo_pa
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_sourced_component_with_replaced_listeners_keeps_its_choices(build, tmp_path):
-    nlp = build(tagger=tagger(choice("concat", projection=5)))
+def test_a_sourced_component_with_replaced_listeners_keeps_its_choices(
+    kind, build, tmp_path
+):
+    nlp = build(tagger=tagger(choice("concat", kind=kind, projection=5)))
     train(nlp, 3, Adam(0.05))
     nlp.to_disk(tmp_path)
     source = {"source": str(tmp_path), "replace_listeners": ["model.tok2vec"]}
     assert_allclose(scores(load({"tagger": source})), scores(nlp), atol=1e-5)
 
 
-def test_replacing_one_of_two_upstreams_leaves_the_other(encoders, tmp_path):
+def test_replacing_one_of_two_upstreams_leaves_the_other(kind, encoders, tmp_path):
     config = {
         **CONCAT,
-        "left": choice("top", "first"),
-        "right": choice("start", "second", projection=5),
+        "left": choice("top", "first", kind=kind),
+        "right": choice("start", "second", kind=kind, projection=5),
     }
     nlp = load({**encoders, "tagger": tagger(config)})
     initialize(nlp, encoders)
@@ -526,17 +587,17 @@ def test_both_kinds_of_language_model_in_one_pipeline(
     assert_allclose(scores(spacy.load(tmp_path)), scores(nlp), atol=1e-6)
 
 
-def test_a_listener_to_any_encoder_reads_it_and_can_be_replaced(build):
-    nlp = build(tagger=tagger(choice("start", "*")))
+def test_a_listener_to_any_encoder_reads_it_and_can_be_replaced(kind, build):
+    nlp = build(tagger=tagger(choice("start", "*", kind=kind)))
     train(nlp, 2, Adam(0.05))
     expected = scores(nlp)
-    nlp.replace_listeners("elmo_tok2vec", "tagger", ["model.tok2vec"])
+    nlp.replace_listeners(kind.component, "tagger", ["model.tok2vec"])
     assert_allclose(scores(nlp), expected, atol=1e-5)
 
 
-def test_of_two_encoders_a_listener_to_any_reads_the_last_one(encoders):
-    any_one = load({**encoders, "tagger": tagger(choice("start", "*"))})
-    second = load({**encoders, "tagger": tagger(choice("start", "second"))})
+def test_of_two_encoders_a_listener_to_any_reads_the_last_one(kind, encoders):
+    any_one = load({**encoders, "tagger": tagger(choice("start", "*", kind=kind))})
+    second = load({**encoders, "tagger": tagger(choice("start", "second", kind=kind))})
     for nlp in (any_one, second):
         numpy.random.seed(0)
         initialize(nlp, encoders)
@@ -546,23 +607,23 @@ def test_of_two_encoders_a_listener_to_any_reads_the_last_one(encoders):
     assert_array_equal(scores(any_one), scores(second))
 
 
-def test_updates_without_an_optimizer_of_the_user_train_everything(build):
-    nlp = build(frozen=False, tagger=tagger(choice(projection=5)))
-    before = parameters(nlp.get_pipe("elmo_tok2vec").language_model)
+def test_updates_without_an_optimizer_of_the_user_train_everything(kind, build):
+    nlp = build(frozen=False, tagger=tagger(choice(kind=kind, projection=5)))
+    before = parameters(nlp.get_pipe(kind.component).language_model)
     losses = [nlp.update(tagged(nlp))["tagger"] for _ in range(10)]
-    after = nlp.get_pipe("elmo_tok2vec").language_model.state_dict()
+    after = nlp.get_pipe(kind.component).language_model.state_dict()
     assert losses[-1] < losses[0]
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_updates_take_annotated_documents_as_well(build):
+def test_updates_take_annotated_documents_as_well(kind, build):
     losses = []
     for annotate in (False, True):
         numpy.random.seed(0)
-        nlp = build(tagger=tagger(choice("allennlp", projection=5)))
+        nlp = build(tagger=tagger(choice("allennlp", kind=kind, projection=5)))
         examples = tagged(nlp)
         if annotate:
-            encode = nlp.get_pipe("elmo_tok2vec")
+            encode = nlp.get_pipe(kind.component)
             examples = [Example(encode(e.predicted), e.reference) for e in examples]
         optimizer = Adam(0.05)
         steps = [nlp.update(examples, sgd=optimizer)["tagger"] for _ in range(3)]
@@ -570,21 +631,65 @@ def test_updates_take_annotated_documents_as_well(build):
     assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
-def test_a_disabled_listener_does_not_matter_to_the_others(build):
-    nlp = build(tagger=tagger(), senter=senter(choice("top")))
+def test_a_disabled_listener_does_not_matter_to_the_others(kind, build):
+    nlp = build(
+        tagger=tagger(choice(kind=kind)), senter=senter(choice("top", kind=kind))
+    )
     expected = scores(nlp)
     with nlp.select_pipes(disable=["senter"]):
         assert_array_equal(scores(nlp), expected)
         train(nlp, 2, Adam(0.05))
-    with nlp.select_pipes(enable=["elmo_tok2vec"]):
-        assert nlp(TEXT)._.elmo.n_layers == 3
+    with nlp.select_pipes(enable=[kind.component]):
+        assert nlp(TEXT)._.get(kind.attribute).n_layers == kind.n_layers
     assert nlp(TEXT).has_annotation("SENT_START")
 
 
-def loop_config(corpus, elmo_path, components, **training):
+def test_the_cache_gives_a_hit_and_a_miss_the_same_numbers(kind, build):
+    nlp = build(tagger=tagger(choice(kind=kind)))
+    pipe, docs = nlp.get_pipe(kind.component), [nlp.make_doc(TEXT)]
+    miss, hit = pipe.predict_cached(docs), pipe.predict_cached(docs)
+    assert_array_equal(miss[0], hit[0])
+    assert_allclose(miss[0], pipe.predict(docs)[0], atol=2e-3)
+
+
+def test_training_beside_an_excluded_encoder_learns_from_it_all_the_same(kind, build):
+    losses = []
+    for settings in ({}, {"exclude": [kind.component]}):
+        numpy.random.seed(0)
+        nlp = build(tagger=tagger(choice(kind=kind)))
+        steps = train(nlp, 5, Adam(0.01), **settings)
+        losses.append([step["tagger"] for step in steps])
+    assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_training_on_annotations_of_an_excluded_encoder_works(kind, build):
+    nlp = build(tagger=tagger(choice(kind=kind)))
+    settings = {"exclude": [kind.component], "annotates": [kind.component]}
+    losses = train(nlp, 10, Adam(0.05), **settings)
+    assert losses[-1]["tagger"] < losses[0]["tagger"]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_replaced_listeners_stay_frozen_or_not(kind, build, frozen):
+    nlp = build(frozen=frozen, tagger=tagger(choice(kind=kind)))
+    source = nlp.get_pipe(kind.component)
+    nlp.replace_listeners(kind.component, "tagger", ["model.tok2vec"])
+    nodes = nlp.get_pipe("tagger").model.walk()
+    node = next(node for node in nodes if node.name == source.model.name)
+    module = node.shims[0].module
+    assert node.shims[0].id != source.shim.id
+    before = parameters(module)
+    train(nlp, 3, Adam(0.05))
+    after = module.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before) is frozen
+    assert source.listeners == []
+
+
+def loop_config(corpus, kind, path, components, **training):
     """Complete config for `spacy train`, with components of one's own."""
-    config = load_config(CONFIGS / "ner_elmo.cfg")
-    config["paths"].update(train=str(corpus), dev=str(corpus), elmo=str(elmo_path))
+    config = load_config(CONFIGS / f"ner_{kind.attribute}.cfg")
+    config["paths"].update(train=str(corpus), dev=str(corpus))
+    config["components"][kind.component]["source"] = str(path)
     del config["components"]["ner"]
     config["components"].update(components)
     config["nlp"]["pipeline"] = list(config["components"])
@@ -595,39 +700,41 @@ def loop_config(corpus, elmo_path, components, **training):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_accumulated_gradients_train_the_same(elmo_path, tmp_path, frozen):
+def test_accumulated_gradients_train_the_same(kind, path, tmp_path, frozen):
     examples = tagged(spacy.blank("en"))
     DocBin(docs=[example.reference for example in examples]).to_disk(
         tmp_path / "docs.spacy"
     )
     sgd = {"@optimizers": "SGD.v1", "learn_rate": 0.1}
-    tok2vec = choice("start", projection=5)
+    tok2vec = choice("start", kind=kind, projection=5)
     found = []
     for parts in (1, 3):
         config = loop_config(
             tmp_path / "docs.spacy",
-            elmo_path,
+            kind,
+            path,
             {"tagger": tagger(tok2vec)},
             accumulate_gradient=parts,
             optimizer=sgd,
         )
         nlp = init_nlp(config)
-        pipe = nlp.get_pipe("elmo_tok2vec")
+        pipe = nlp.get_pipe(kind.component)
         pipe.frozen = frozen
-        set_dropout(pipe, 0.0)
+        remove_dropout(pipe)
         before = parameters(pipe.language_model)
         train_loop(nlp, None)
-        after, name = pipe.language_model.state_dict(), "forward_layers.0.weight_ih"
+        after, name = pipe.language_model.state_dict(), kind.weight
         assert torch.equal(before[name], after[name]) is frozen
         weights = pipe.listeners[0].layers[0].shims[0].module.weights.detach()
-        assert not torch.allclose(weights, torch.tensor([0.5, 0.0, -0.5]), atol=1e-3)
+        start = torch.tensor([0.5, 0.0, -0.5])[: kind.n_layers]
+        assert not torch.allclose(weights, start, atol=1e-3)
         found.append([after[name] - before[name], weights])
     for one, other in zip(*found):
         assert_allclose(one, other, atol=1e-5)
 
 
-def test_a_deep_copy_of_a_model_does_not_copy_its_encoder(build):
-    nlp = build(tagger=tagger())
+def test_a_deep_copy_of_a_model_does_not_copy_its_encoder(kind, build):
+    nlp = build(tagger=tagger(choice(kind=kind)))
     train(nlp, 1, Adam(0.05))
     copied = copy.deepcopy(nlp.get_pipe("tagger").model)
     (node,) = [node for node in copied.walk() if is_listener(node)]

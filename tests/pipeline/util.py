@@ -1,6 +1,6 @@
 """Pipelines with listeners, from configs as users write them."""
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from spacy.language import Language
 from spacy.training import Example
@@ -8,6 +8,30 @@ from spacy.util import load_model_from_config
 from thinc.api import Config, Optimizer
 
 WIDTH = 12
+
+
+class Kind(NamedTuple):
+    """A kind of language model, in the sizes of the tests' tiny ones.
+
+    component (str): Its component.
+    attribute (str): Where its layers are on a document.
+    n_layers (int): Their number.
+    width (int): Their width.
+    weight (str): Name of a matrix in the lowest LSTM layer.
+    """
+
+    component: str
+    attribute: str
+    n_layers: int
+    width: int
+    weight: str
+
+    def __str__(self) -> str:
+        return self.attribute
+
+
+ELMO = Kind("elmo_tok2vec", "elmo", 3, WIDTH, "forward_layers.0.weight_ih")
+AWD_LSTM = Kind("awd_lstm_tok2vec", "awd_lstm", 2, 8, "layers.0.weight_hh_l0")
 
 
 def listener(upstream: str = "elmo_tok2vec", **changes: Any) -> Dict[str, Any]:

@@ -31,7 +31,7 @@ def nlp(awd_lstm_path):
     nlp.config["initialize"]["components"] = {
         "awd_lstm_tok2vec": {"path": str(awd_lstm_path)}
     }
-    nlp.config["training"]["max_steps"] = 8
+    nlp.config["training"]["max_steps"] = 6
     return nlp
 
 
@@ -43,7 +43,10 @@ def moved_groups(nlp, callback, n_epochs):
     for epoch in range(n_epochs):
         before = {n: p.clone() for n, p in shim.module.named_parameters()}
         callback(nlp, {"epoch": epoch, "step": epoch})
-        nlp.update(tagged(nlp), sgd=optimizer)
+        # As spacy train does it: all components first, then all weights.
+        nlp.update(tagged(nlp), sgd=False)
+        for _, pipe in nlp.pipeline:
+            pipe.finish_update(optimizer)
         moved = [
             name
             for name, parameter in shim.module.named_parameters()
@@ -77,12 +80,10 @@ def test_components_that_listen_count_as_the_top_group(nlp, create, expected):
 
 
 def test_the_recipe_trains_an_encoder_below_the_components_that_listen(nlp):
-    # The last two steps are at the lowest rates: too little for float32.
-    assert moved_groups(nlp, create_ulmfit(), 7)[:6] == [
+    assert moved_groups(nlp, create_ulmfit(), 5) == [
         [],
         [2],
         [1, 2],
-        [0, 1, 2],
         [0, 1, 2],
         [0, 1, 2],
     ]

@@ -1,0 +1,76 @@
+"""The token rules of fastai 0.7 and of ULMFiT's own scripts."""
+
+import re
+from typing import List
+
+from .aligned_text import AlignedText, Piece
+from .fastai_v1 import keep
+from .language_tokenizer import ChunkRules
+from .text_rules import (
+    MARKUP,
+    join_spaces,
+    mark_repeated_characters,
+    mark_repeated_phrases,
+    replace_markup,
+    separate,
+)
+from .word_tokenizer import WordTokenizer
+
+UNKNOWN, PADDING = "_unk_", "_pad_"
+UPPER, REPEATED_CHARACTER, REPEATED_WORD = "t_up", "tk_rep", "tk_wrep"
+# Every document begins with its first field.
+BEGIN = "\nxbos xfld 1 "
+
+_MARKUP = (
+    *MARKUP,
+    ("<unk>", "u_n"),
+    (" @.@ ", "."),
+    (" @-@ ", "-"),
+    ("\\", " \\ "),
+)
+_WORDS = re.compile(r"\w+|\W+")
+_MIN_UPPER = 3
+_SEPARATED = re.compile(r"[/#]")
+_LINE_BREAK = re.compile(r"<\s*br\s*/?>", re.IGNORECASE)
+
+
+def as_is(word: str) -> List[str]:
+    """Return a word of spaCy's as it is."""
+    return [word]
+
+
+class V07Tokenizer(WordTokenizer):
+    """The tokens of fastai 0.7; arguments are those of `WordTokenizer`.
+
+    White space other than one space between words is a token.
+    """
+
+    kind = "v0.7"
+    specials = (UNKNOWN, PADDING)
+    unknown = UNKNOWN
+    whole = ("<eos>", "<bos>", "<unk>")
+    chunk_rules = ChunkRules(keep, as_is)
+
+    def rewrite(self, text: AlignedText) -> None:
+        """See `WordTokenizer.rewrite`."""
+        text.prepend(BEGIN)
+        replace_markup(text, _MARKUP)
+        join_spaces(text)
+        mark_repeated_characters(text, 4, REPEATED_CHARACTER)
+        mark_repeated_phrases(text, REPEATED_WORD)
+        text.sub(_WORDS, _lower_case)
+        separate(text, _SEPARATED)
+        join_spaces(text)
+        text.sub(_LINE_BREAK, _break_line)
+
+
+def _lower_case(match: "re.Match[str]") -> List[Piece]:
+    word = match.group()
+    lowered = Piece(word.lower(), *match.span())
+    if len(word) < _MIN_UPPER or not word.isupper():
+        return [lowered]
+    return [Piece(f" {UPPER} ", match.start(), match.start()), lowered]
+
+
+def _break_line(match: "re.Match[str]") -> List[Piece]:
+    return [Piece("\n", *match.span())]
