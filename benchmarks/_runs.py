@@ -30,6 +30,8 @@ DATA = typer.Option(..., "--data", help="Folder with the data sets")
 WORK = typer.Option(Path("training/benchmark"), "--work", help="Folder of the runs")
 SEEDS = typer.Option(3, help="Runs per row, with seeds 0, 1, ...")
 JOBS = typer.Option(2, help="Runs at a time, one thread each")
+# Settings and scores of a run, in its folder.
+RUN = "run.json"
 # What `spacy evaluate` calls the share of documents whose best label is the right one.
 ACCURACY = "cats_micro_f"
 
@@ -50,6 +52,10 @@ class Row(NamedTuple):
     config: Path
     overrides: Dict[str, str]
     model: str = "model-best"
+
+    def folder(self, task: str, work: Path) -> Path:
+        """Return where the runs of all seeds are."""
+        return work / task / f"{self.name}_{self.n_train}"
 
     def settings(self, seed: int) -> Dict[str, str]:
         """Return the overrides of a run."""
@@ -95,10 +101,23 @@ def run_rows(
     return [runs[i :: len(rows)] for i in range(len(rows))]
 
 
+def finished_runs(
+    task: str, rows: Sequence[Row], work: Path
+) -> List[List[Dict[str, Any]]]:
+    """Return the runs of each row that are there, in the order of their seeds."""
+    return [
+        [
+            srsly.read_json(path)
+            for path in sorted(row.folder(task, work).glob(f"*/{RUN}"))
+        ]
+        for row in rows
+    ]
+
+
 def run(task: str, work: Path, row: Row, seed: int) -> Dict[str, Any]:
     """Train as `spacy train` does and evaluate, unless that was done before."""
-    folder = work / task / f"{row.name}_{row.n_train}" / f"seed{seed}"
-    record = folder / "run.json"
+    folder = row.folder(task, work) / f"seed{seed}"
+    record = folder / RUN
     if not record.exists():
         settings = row.settings(seed)
         overrides = {

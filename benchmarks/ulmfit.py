@@ -34,11 +34,11 @@ from _runs import (
     JOBS,
     RESULTS,
     ROOT,
-    SEEDS,
     WORK,
     Row,
     commit,
     config_file,
+    finished_runs,
     machine,
     markdown_table,
     run_rows,
@@ -49,6 +49,9 @@ from wasabi import msg
 
 from spacy_elmo_ulmfit.pretraining.checkpoint import CHECKPOINT_FILE
 
+SEEDS = typer.Option(
+    3, help="Runs per row, with seeds 0, 1, ...; 0 to write down those that are there"
+)
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 SHIPPED = ROOT / "assets" / "models" / "en_ulmfit_sm"
 FULL = "pretraining + LM fine-tuning"
@@ -354,8 +357,12 @@ def report(task: Task, work: Path, seeds: int, jobs: int) -> None:
             ensemble_row(task, size),
         ]
     ]
-    runs = run_rows(task.name, rows, work, seeds, jobs)
-    runs += [tfidf_runs(task, size, seeds) for size in task.sizes]
+    if seeds:
+        runs = run_rows(task.name, rows, work, seeds, jobs)
+    else:
+        runs = [found for found in finished_runs(task.name, rows, work) if found]
+    n_seeds = max(map(len, runs))
+    runs += [tfidf_runs(task, size, n_seeds) for size in task.sizes]
     summaries = [summarize(task.name, row_runs, ACCURACY) for row_runs in runs]
     result = {
         "machine": machine(),
@@ -488,10 +495,13 @@ def error_table(rows: Sequence[Dict[str, Any]]) -> List[List[str]]:
     """Return errors in per cent, mean and standard deviation, a column per size."""
     sizes = sorted({row["train_examples"] for row in rows})
     names = list(dict.fromkeys(row["pipeline"] for row in rows))
-    cells = {(row["pipeline"], row["train_examples"]): row["scores"] for row in rows}
+    cells = {
+        (row["pipeline"], row["train_examples"]): error_cell(row["scores"])
+        for row in rows
+    }
     table = [["error in %", *(f"{size:,} labels" for size in sizes)]]
     for name in names:
-        table.append([name, *(error_cell(cells[name, size]) for size in sizes)])
+        table.append([name, *(cells.get((name, size), "") for size in sizes)])
     return table
 
 
