@@ -7,9 +7,10 @@ PYTHON := $(VENV)/bin/python
 run: setup
 	$(PYTHON) -m spacy project run all .
 
-# Set up a virtual environment, check types and style, run all tests.
+# Set up a virtual environment, check types and style, run all tests: a process for each
+# core, with one thread each.
 test: setup lint
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto
 
 lint: setup
 	$(PYTHON) -m ruff check .

@@ -4,19 +4,24 @@ Every run has a folder of its own; one that is there already is not repeated, so
 interrupted benchmark goes on where it stopped.
 """
 
+import contextlib
+import functools
+import multiprocessing
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence
 
 import srsly
 import torch
 import typer
+from spacy.cli.evaluate import evaluate
+from spacy.cli.train import train
 from wasabi import msg
 
 ROOT = Path(__file__).parent.parent
@@ -25,6 +30,8 @@ DATA = typer.Option(..., "--data", help="Folder with the data sets")
 WORK = typer.Option(Path("training/benchmark"), "--work", help="Folder of the runs")
 SEEDS = typer.Option(3, help="Runs per row, with seeds 0, 1, ...")
 JOBS = typer.Option(2, help="Runs at a time, one thread each")
+# Settings and scores of a run, in its folder.
+RUN = "run.json"
 # What `spacy evaluate` calls the share of documents whose best label is the right one.
 ACCURACY = "cats_micro_f"
 
@@ -45,6 +52,10 @@ class Row(NamedTuple):
     config: Path
     overrides: Dict[str, str]
     model: str = "model-best"
+
+    def folder(self, task: str, work: Path) -> Path:
+        """Return where the runs of all seeds are."""
+        return work / task / f"{self.name}_{self.n_train}"
 
     def settings(self, seed: int) -> Dict[str, str]:
         """Return the overrides of a run."""
@@ -81,27 +92,45 @@ def run_rows(
     """Run all rows with all seeds; return the runs of each row."""
     # Seed by seed, so that a benchmark that is stopped has compared all rows.
     tasks = [(row, seed) for seed in range(seeds) for row in rows]
-    with ThreadPoolExecutor(jobs) as pool:
-        runs = list(pool.map(lambda item: run(task, item[0], item[1], work), tasks))
+    # Processes that stay save the import of spaCy and torch for every run.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        runs = list(pool.map(functools.partial(run, task, work), *zip(*tasks)))
     return [runs[i :: len(rows)] for i in range(len(rows))]
 
 
-def run(task: str, row: Row, seed: int, work: Path) -> Dict[str, Any]:
-    """Train and evaluate one row with one seed, unless that was done before."""
-    folder = work / task / f"{row.name}_{row.n_train}" / f"seed{seed}"
-    record = folder / "run.json"
+def finished_runs(
+    task: str, rows: Sequence[Row], work: Path
+) -> List[List[Dict[str, Any]]]:
+    """Return the runs of each row that are there, in the order of their seeds."""
+    return [
+        [
+            srsly.read_json(path)
+            for path in sorted(row.folder(task, work).glob(f"*/{RUN}"))
+        ]
+        for row in rows
+    ]
+
+
+def run(task: str, work: Path, row: Row, seed: int) -> Dict[str, Any]:
+    """Train as `spacy train` does and evaluate, unless that was done before."""
+    folder = row.folder(task, work) / f"seed{seed}"
+    record = folder / RUN
     if not record.exists():
         settings = row.settings(seed)
-        overrides = [
-            part for key, value in settings.items() for part in (f"--{key}", value)
-        ]
-        seconds = spacy_command(
-            "train", row.config, "--output", folder, "--system.seed", seed, *overrides
-        )
-        scores = folder / "scores.json"
-        spacy_command(
-            "evaluate", folder / row.model, settings["paths.dev"], "--output", scores
-        )
+        overrides = {
+            **{key: json_value(value) for key, value in settings.items()},
+            "system.seed": seed,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with (folder / "train.log").open("w", encoding="utf-8") as log:
+            with contextlib.redirect_stdout(log):
+                train(row.config, folder, overrides=overrides)
+                seconds = round(time.monotonic() - started, 1)
+                scores = evaluate(str(folder / row.model), Path(settings["paths.dev"]))
         srsly.write_json(
             record,
             {
@@ -116,10 +145,18 @@ def run(task: str, row: Row, seed: int, work: Path) -> Dict[str, Any]:
                     for key, value in settings.items()
                     if not key.startswith("paths.")
                 },
-                "scores": srsly.read_json(scores),
+                "scores": scores,
             },
         )
     return srsly.read_json(record)
+
+
+def json_value(text: str) -> Any:
+    """Read a setting as the command line does: JSON, or else a plain text."""
+    try:
+        return srsly.json_loads(text)
+    except ValueError:
+        return text
 
 
 def summarize(task: str, runs: Sequence[Dict[str, Any]], metric: str) -> Dict[str, Any]:

@@ -26,7 +26,7 @@ PROGRAM = Path(__file__).parent / "fastai_side" / "roundtrip.py"
 DATA = Path(__file__).parents[1] / "assets" / "textcat"
 LM_LOADERS = {
     "load": "`learn.load` of `model.pth`",
-    "load_pretrained": "`load_pretrained` of `model.pth` and `vocab.pkl`",
+    "load_pretrained": "`load_pretrained` of `model.pth` and `vocab.pkl` (real words)",
     "load_encoder": "`load_encoder` of `encoder.pth` (top layer)",
 }
 
@@ -100,7 +100,7 @@ def compare_pipelines(folder: Path, made: Dict[str, Any]) -> Dict[str, Any]:
     gaps, n_same = [], 0
     for i, text in enumerate(made["texts"]):
         doc = nlp(text)
-        if pipe.lm_tokens(doc).words == made["tokens"][i]:
+        if pipe.vocabulary.ids(pipe.lm_tokens(doc).words) == made["ids"][i]:
             n_same += 1
             gaps.append(largest(list(doc.cats.values()), expected["scores"][i]))
     errors["classifier pipeline"] = max(gaps)

@@ -34,11 +34,11 @@ from _runs import (
     JOBS,
     RESULTS,
     ROOT,
-    SEEDS,
     WORK,
     Row,
     commit,
     config_file,
+    finished_runs,
     machine,
     markdown_table,
     run_rows,
@@ -49,6 +49,9 @@ from wasabi import msg
 
 from spacy_elmo_ulmfit.pretraining.checkpoint import CHECKPOINT_FILE
 
+SEEDS = typer.Option(
+    3, help="Runs per row, with seeds 0, 1, ...; 0 to write down those that are there"
+)
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 SHIPPED = ROOT / "assets" / "models" / "en_ulmfit_sm"
 FULL = "pretraining + LM fine-tuning"
@@ -72,12 +75,14 @@ class Size(NamedTuple):
     train (str): Path of the corpus; `{seed}` in it is replaced by the seed.
     steps (int): Updates.
     batch_size (int): Texts per update.
+    strategy (str): Which layer groups of a pretrained classifier learn in which stage.
     """
 
     labels: int
     train: str
     steps: int
     batch_size: int
+    strategy: str
 
 
 class Task(NamedTuple):
@@ -111,9 +116,18 @@ def trec6(
     n_dev = round(0.1 * len(records))
     dev, train = records[:n_dev], records[n_dev:]
     sizes = [
-        labelled(train, corpus, 100, seeds, steps=300),
-        labelled(train, corpus, 500, seeds, steps=400),
-        labelled(train, corpus, len(train), seeds, steps=600, batch_size=32),
+        labelled(train, corpus, 100, seeds, steps=120),
+        labelled(train, corpus, 500, seeds, steps=200),
+        # Few epochs over many labels: every layer is to learn from the first one on.
+        labelled(
+            train,
+            corpus,
+            len(train),
+            seeds,
+            steps=250,
+            batch_size=64,
+            strategy="full",
+        ),
     ]
     text = {
         "paths.train": write_texts(texts(train), corpus / "lm_train.jsonl"),
@@ -194,13 +208,17 @@ def agnews(
             SCRATCH: None,
         },
         [
-            labelled(unlabelled, corpus, 100, seeds, steps=300),
-            labelled(unlabelled, corpus, 500, seeds, steps=400),
+            labelled(unlabelled, corpus, 100, seeds, steps=120),
+            labelled(unlabelled, corpus, 500, seeds, steps=160),
         ],
         write_corpus(dev, corpus, "dev"),
         SMALL,
         "The first 1,000 texts of dev.jsonl.gz are scored. Language models read 8,000 "
-        "training texts without labels; the labelled ones are chosen from these.",
+        "training texts without labels; the labelled ones are chosen from these. fastai "
+        "2.8.12 with the same data and sizes (3 seeds, its own choice of labelled texts, "
+        "held-out perplexity 107.2 after WikiText-2) had errors of 30.1 and 23.0 % with "
+        "all stages, 54.6 and 41.2 % without LM fine-tuning, 56.5 and 43.7 % without "
+        "pretraining, 54.5 and 48.0 % from scratch.",
     )
     report(task, work, seeds, jobs)
 
@@ -209,17 +227,15 @@ def agnews(
 def imdb(
     data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
 ) -> None:
-    """IMDb with the shipped AWD-LSTM: 1,000 labels and 2,000 more reviews without."""
+    """IMDb with the shipped AWD-LSTM: 1,000 labels and 1,000 more reviews without."""
     folder = work / "imdb"
     corpus = folder / "corpus"
     records = shuffled(read_records(data / "imdb" / "train.jsonl.gz"), seed=0)
     train, dev = balanced(records, 1000), balanced(records[::-1], 1000)
-    more = unlabelled_reviews(data / "imdb" / "unsup.txt.xz", 2000)
+    more = unlabelled_reviews(data / "imdb" / "unsup.txt.xz", 1000)
     text = {
         "paths.train": write_texts([*texts(train), *more], corpus / "lm_train.jsonl"),
-        "paths.dev": write_texts(
-            texts(shuffled(dev, 0)[:100]), corpus / "lm_dev.jsonl"
-        ),
+        "paths.dev": write_texts(texts(shuffled(dev, 0)[:50]), corpus / "lm_dev.jsonl"),
     }
     tuned = finetune(
         folder / "lm",
@@ -227,21 +243,21 @@ def imdb(
         {
             **text,
             "lm.vocabulary": "replace",
-            "lm.max_vocab": 20000,
-            "lm.min_freq": 3,
+            "lm.max_vocab": 12000,
+            "lm.min_freq": 2,
             "lm.batch_size": 32,
-            "lm.max_steps": 420,
-            "lm.eval_frequency": 210,
+            "lm.max_steps": 290,
+            "lm.eval_frequency": 145,
         },
     )
     task = Task(
         "imdb",
         {FULL: tuned, NO_FINETUNING: SHIPPED, SCRATCH: None},
-        [labelled(train, corpus, len(train), seeds, steps=300, batch_size=32)],
+        [labelled(train, corpus, len(train), seeds, steps=90)],
         write_corpus(dev, corpus, "dev"),
         {},
         "1,000 other reviews are scored, half of them positive, as are the labelled "
-        "ones. The language model was fine-tuned on the labelled and 2,000 more reviews.",
+        "ones. The language model was fine-tuned on the labelled and 1,000 more reviews.",
     )
     report(task, work, seeds, jobs)
 
@@ -253,7 +269,8 @@ def labelled(
     seeds: int,
     *,
     steps: int,
-    batch_size: int = 16,
+    batch_size: int = 32,
+    strategy: str = "gradual",
 ) -> Size:
     """Write a sample of labelled texts for each seed; all texts are one sample."""
     if labels == len(records):
@@ -263,7 +280,7 @@ def labelled(
         name = f"train_{labels}_{{seed}}"
         for seed in range(seeds):
             write_corpus(choose(records, labels, seed), corpus, name.format(seed=seed))
-    return Size(labels, str(corpus / f"{name}.spacy"), steps, batch_size)
+    return Size(labels, str(corpus / f"{name}.spacy"), steps, batch_size, strategy)
 
 
 def texts(records: Sequence[Record]) -> List[Record]:
@@ -340,8 +357,12 @@ def report(task: Task, work: Path, seeds: int, jobs: int) -> None:
             ensemble_row(task, size),
         ]
     ]
-    runs = run_rows(task.name, rows, work, seeds, jobs)
-    runs += [tfidf_runs(task, size, seeds) for size in task.sizes]
+    if seeds:
+        runs = run_rows(task.name, rows, work, seeds, jobs)
+    else:
+        runs = [found for found in finished_runs(task.name, rows, work) if found]
+    n_seeds = max(map(len, runs))
+    runs += [tfidf_runs(task, size, n_seeds) for size in task.sizes]
     summaries = [summarize(task.name, row_runs, ACCURACY) for row_runs in runs]
     result = {
         "machine": machine(),
@@ -383,6 +404,7 @@ def ulmfit_row(task: Task, size: Size, name: str) -> Row:
             for key, value in task.model.items()
         },
     }
+    overrides["training.before_update.strategy"] = size.strategy
     if encoder is None:
         # Nothing that is worth preserving: all layers learn at one rate at once.
         overrides["training.before_update.strategy"] = "full"
@@ -473,10 +495,13 @@ def error_table(rows: Sequence[Dict[str, Any]]) -> List[List[str]]:
     """Return errors in per cent, mean and standard deviation, a column per size."""
     sizes = sorted({row["train_examples"] for row in rows})
     names = list(dict.fromkeys(row["pipeline"] for row in rows))
-    cells = {(row["pipeline"], row["train_examples"]): row["scores"] for row in rows}
+    cells = {
+        (row["pipeline"], row["train_examples"]): error_cell(row["scores"])
+        for row in rows
+    }
     table = [["error in %", *(f"{size:,} labels" for size in sizes)]]
     for name in names:
-        table.append([name, *(error_cell(cells[name, size]) for size in sizes)])
+        table.append([name, *(cells.get((name, size), "") for size in sizes)])
     return table
 
 

@@ -109,6 +109,13 @@ def awd_lstm_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def backward_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("backward") / "pipeline"
+    create_language_model(AWD_LSTM + 'direction = "backward"\n').to_disk(path)
+    return path
+
+
 @pytest.fixture
 def elmo(elmo_path: Path) -> Language:
     return spacy.load(elmo_path)

@@ -87,13 +87,14 @@ def vectors_path(tmp_path_factory):
 
 
 @pytest.fixture
-def paths(corpus, elmo_path, awd_lstm_path, vectors_path):
+def paths(corpus, elmo_path, awd_lstm_path, backward_path, vectors_path):
     """What the keys of [paths] stand for."""
     return {
         "train": corpus,
         "dev": corpus,
         "elmo": elmo_path,
         "encoder": awd_lstm_path,
+        "backward_encoder": backward_path,
         "vectors": vectors_path,
     }
 

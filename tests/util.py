@@ -96,12 +96,7 @@ def make_doc(words: List[str], sent_starts: Optional[List[bool]] = None) -> Doc:
     return Doc(VOCAB, words=words, sent_starts=sent_starts)
 
 
-def padded(
-    rows: Sequence[Sequence[int]], padding: int = 1
-) -> "tuple[torch.Tensor, List[int]]":
-    """Pad rows of ids on the right, and return their lengths too."""
-    lengths = [len(row) for row in rows]
-    ids = torch.full((len(rows), max(lengths)), padding)
-    for target, row in zip(ids, rows):
-        target[: len(row)] = torch.tensor(row)
-    return ids, lengths
+def flat(documents: Sequence[Sequence[int]]) -> "tuple[torch.Tensor, List[int]]":
+    """Put the ids of documents one after another, and return their lengths too."""
+    ids = torch.tensor([i for document in documents for i in document])
+    return ids, [len(document) for document in documents]

@@ -17,6 +17,7 @@ import pandas
 import torch
 from fastai.text.all import (
     AWD_LSTM,
+    ShortEpochCallback,
     TextDataLoaders,
     awd_lstm_clas_config,
     awd_lstm_lm_config,
@@ -26,6 +27,8 @@ from fastai.text.all import (
 )
 
 N_TEXTS, BATCH_SIZE, SEQUENCE = 60, 8, 24
+# Weights and running statistics must differ from the initial ones, no more.
+SHARE_OF_EPOCH = 0.2
 # The published sizes.
 LM_CONFIG, CLASSIFIER_CONFIG = dict(awd_lstm_lm_config), dict(awd_lstm_clas_config)
 
@@ -35,7 +38,7 @@ def make(folder: Path, data: Path) -> None:
     set_seed(0, reproducible=True)
     train, test = (read(data / f"{part}.jsonl") for part in ("train", "test"))
     learn = lm_learner(train)
-    learn.fit_one_cycle(1, 1e-2)
+    learn.fit_one_cycle(1, 1e-2, cbs=ShortEpochCallback(SHARE_OF_EPOCH))
     texts = list(test["text"][:N_TEXTS])
     ids = learn.dls.train.one_batch()[0][:4].cpu()
     logits, top = read_text(learn.model, ids)
@@ -45,14 +48,14 @@ def make(folder: Path, data: Path) -> None:
     vocab = list(learn.dls.vocab)
     classifier = classifier_learner(train, vocab)
     classifier.model[0].module.load_state_dict(learn.model[0].state_dict())
-    classifier.fit_one_cycle(1, 1e-2)
+    classifier.fit_one_cycle(1, 1e-2, cbs=ShortEpochCallback(SHARE_OF_EPOCH))
     save(classifier, folder / "classifier.pth")
     for name in ("lm", "encoder", "classifier"):
         (folder / f"{name}.pkl").write_bytes(pickle.dumps(vocab))
     train.to_json(folder / "train.jsonl", orient="records", lines=True)
     documents = [document(classifier, text) for text in texts]
-    scores = numpy.stack([classify(classifier.model, ids)[0] for _, ids in documents])
-    raw = numpy.stack([classify(classifier.model, ids)[1] for _, ids in documents])
+    results = [classify(classifier.model, ids) for ids in documents]
+    scores, raw = (numpy.stack(part) for part in zip(*results))
     numpy.savez(
         folder / "made.npz",
         ids=ids.numpy(),
@@ -67,8 +70,7 @@ def make(folder: Path, data: Path) -> None:
         "sizes": {**sizes, "n_words": len(vocab)},
         "labels": [str(label) for label in classifier.dls.vocab[1]],
         "texts": texts,
-        "tokens": [tokens for tokens, _ in documents],
-        "ids": [ids.tolist() for _, ids in documents],
+        "ids": [ids.tolist() for ids in documents],
     }
     (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
 
@@ -94,6 +96,10 @@ def check(folder: Path) -> None:
             learn.load_encoder("encoder")
         logits, top = read_text(learn.model, ids)
         found, wanted = logits, expected["logits"]
+        if loader == "load_pretrained":
+            # It gives every xxfake the row of the last one; none is ever read.
+            words = numpy.array(list(learn.dls.vocab)) != "xxfake"
+            found, wanted = found[:, :, words], wanted[:, :, words]
         if loader == "load_encoder":
             found, wanted = top, expected["top"]
         errors[loader] = largest(found, wanted)
@@ -150,12 +156,10 @@ def save(learn: Any, path: Path) -> None:
     learn.save(path.stem, with_opt=False)
 
 
-def document(learn: Any, text: str) -> Tuple[List[str], Any]:
-    """Return tokens and ids of a text, as the data set's own pipeline makes them."""
-    frame = pandas.DataFrame({"text": [text]})
-    loader = learn.dls.test_dl(frame)
-    ids = loader.dataset[0][0].cpu()
-    return [learn.dls.vocab[0][i] for i in ids], torch.tensor(ids)
+def document(learn: Any, text: str) -> Any:
+    """Return the ids of a text, as the data set's own pipeline makes them."""
+    loader = learn.dls.test_dl(pandas.DataFrame({"text": [text]}))
+    return torch.tensor(loader.dataset[0][0].cpu())
 
 
 def read_text(model: Any, ids: Any) -> Tuple[Any, Any]:

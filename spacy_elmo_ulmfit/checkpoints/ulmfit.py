@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
+from torch import Tensor
 
 from ..modules.awd_lstm import AWDLSTM, BACKWARD, FORWARD, QRNN, AWDLSTMConfig
 from ..modules.classifier import ClassifierConfig, ULMFiTClassifier
@@ -29,12 +30,20 @@ from .word_lists import name_repeated, read_word_list, repeated_words
 
 MULTIFIT = "multifit"
 SENTENCEPIECE_TOKENS = "spm"
+# The name that the tokenizer of these rules has for its model.
+_SENTENCEPIECE = "sentencepiece"
 
 _TOKENS = {V07: "v0.7", V1: "v1", V2: "v2", AWD_LSTM_LM: "doc"}
 _WEIGHTS_FILES = ("*.pth", "*.h5", "*.pt")
-# Of several files these hold the whole model, as MultiFiT and `lm export` call it.
-_WHOLE_MODELS = ("lm_best.pth", "model.pth")
-_CLASSIFIERS = ("cls_best.pth",)
+# What MultiFiT and `lm export` write beside the whole model.
+_ENCODERS = ("enc_best.pth", "encoder.pth")
+_MULTIFIT_LM, _MULTIFIT_CLASSIFIER = "lm_best.pth", "cls_best.pth"
+_MULTIFIT_DESCRIPTIONS = (
+    "pretraining.json",
+    "finetuning.json",
+    "classifier.json",
+    "info.json",
+)
 _VOCABULARIES = tuple(
     f"{stem}.{suffix}"
     for suffix in ("pkl", "json", "txt")
@@ -65,9 +74,9 @@ class ImportedULMFiT(NamedTuple):
 
     format (str): `"fastai-v0.7"`, `"fastai-v1"`, `"fastai-v2"`, `"multifit"` or
         `"awd-lstm-lm"`.
-    checkpoint (Checkpoint): The model; its `extra` has the vocabulary, but no tokenizer.
+    checkpoint (Checkpoint): The model. Its `extra` has the vocabulary, but no tokenizer;
+        its `extra_tensors` have the bytes of the SentencePiece model, if there is one.
     tokens (str): Name of the rules that its text was tokenised by.
-    sentencepiece (Optional[bytes]): The SentencePiece model that the rules need.
     has_decoder (bool): Whether the file holds a language model that predicts words.
     notes (List[str]): What the user should know.
     """
@@ -75,7 +84,6 @@ class ImportedULMFiT(NamedTuple):
     format: str
     checkpoint: Checkpoint
     tokens: str
-    sentencepiece: Optional[bytes]
     has_decoder: bool
     notes: List[str]
 
@@ -111,9 +119,6 @@ def read_ulmfit(
     form = _format(model, words.words)
     if tokens is None:
         tokens = SENTENCEPIECE_TOKENS if _has_pieces(words.words) else _TOKENS[form]
-    pieces = (
-        _read_sentencepiece(files, words) if tokens == SENTENCEPIECE_TOKENS else None
-    )
     if model.config.rnn == QRNN and form == V1:
         form = MULTIFIT
         model = model._replace(config=replace(model.config, **_MULTIFIT_DROPOUTS))
@@ -122,11 +127,13 @@ def read_ulmfit(
         *_word_notes(words),
         *_direction_notes([PurePosixPath(name).name, source.name], direction),
     ]
+    checkpoint = _checkpoint(model, words, tokens, direction)
+    if tokens == SENTENCEPIECE_TOKENS:
+        checkpoint.extra_tensors[_SENTENCEPIECE] = _read_sentencepiece(files, words)
     return ImportedULMFiT(
         format=form,
-        checkpoint=_checkpoint(model, words, tokens, direction),
+        checkpoint=checkpoint,
         tokens=tokens,
-        sentencepiece=pieces,
         has_decoder=model.decoder_bias is not None,
         notes=notes,
     )
@@ -153,10 +160,8 @@ def _find_weights(files: SourceFiles, labels: Sequence[str]) -> str:
             f"AWD-LSTM: none of {', '.join(_WEIGHTS_FILES)}. A learner that learn.export "
             "wrote cannot be read: save its weights by learn.save('NAME', with_opt=False)."
         )
-    names = {PurePosixPath(name).name: name for name in found}
-    for wanted in (*(_CLASSIFIERS if labels else ()), *_WHOLE_MODELS):
-        if wanted in names:
-            return names[wanted]
+    others = (*_ENCODERS, _MULTIFIT_LM if labels else _MULTIFIT_CLASSIFIER)
+    found = [n for n in found if PurePosixPath(n).name not in others] or found
     if len(found) > 1:
         raise ValueError(
             f"{files.path} has several files that could be meant ({', '.join(found[:4])}). "
@@ -168,7 +173,9 @@ def _find_weights(files: SourceFiles, labels: Sequence[str]) -> str:
 def _check_description(files: SourceFiles, model: FastaiModel, name: str) -> None:
     """Compare the weights with what MultiFiT's JSON beside them says."""
     is_qrnn = model.config.rnn == QRNN
-    for described_by in (n for n in files.names if n.endswith(".json")):
+    for described_by in files.names:
+        if PurePosixPath(described_by).name not in _MULTIFIT_DESCRIPTIONS:
+            continue
         try:
             values = json.loads(read_bytes(files, described_by))
         except ValueError:
@@ -226,17 +233,19 @@ def _read_words(
 
 def _has_pieces(words: Sequence[str]) -> bool:
     """Whether the words are SentencePiece's: it marks the beginnings of words."""
-    return sum(word.startswith("\u2581") for word in words) > len(words) / 10
+    marked = [word for word in words if word.startswith("\u2581")]
+    # Where words are not set apart, as in Japanese, few pieces but fastai's words are.
+    return "\u2581xxbos" in marked or len(marked) > len(words) / 10
 
 
-def _read_sentencepiece(files: SourceFiles, words: WordList) -> bytes:
+def _read_sentencepiece(files: SourceFiles, words: WordList) -> Tensor:
     name = find_only(files, "SOURCE", "spm.model", "*.model")
     if name is None:
         raise ValueError(
             f"The token rules '{SENTENCEPIECE_TOKENS}' need the SentencePiece model that the "
             f"words of {words.name} come from. Put it (spm.model) beside the weights."
         )
-    return read_bytes(files, name)
+    return torch.frombuffer(bytearray(read_bytes(files, name)), dtype=torch.uint8)
 
 
 def _format(model: FastaiModel, words: List[str]) -> str:

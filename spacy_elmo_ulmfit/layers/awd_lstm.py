@@ -10,6 +10,7 @@ from thinc.api import Model, torch2xp, xp2torch
 from torch import Tensor
 
 from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
+from ..modules.windows import read_documents
 from ..text import LMTokens, TokenRules
 from .awd_lstm_shim import AWDLSTMShim
 from .types import DocLayers, LanguageModelT
@@ -114,25 +115,26 @@ def forward(
         for start in range(0, len(order), max(1, size)):
             numbers = order[start : start + size]
             tokens = [documents[i] for i in numbers]
-            layers = module.read(*shim.word_ids(tokens), model.attrs["bptt"])
-            for row, (number, document) in enumerate(zip(numbers, tokens)):
+            ids, lengths = shim.word_ids(tokens)
+            layers = read_documents(module, ids, lengths, model.attrs["bptt"])
+            first = 0
+            for number, document in zip(numbers, tokens):
                 places = last_positions(document, docs[number])
-                rows = torch2xp(layers[:, row, list(places.values())].detach())
-                outputs[number][:, list(places)] = rows
+                read = [first + place for place in places.values()]
+                outputs[number][:, list(places)] = torch2xp(layers[:, read].detach())
                 if is_train:
-                    computed.append((number, places, layers, row))
+                    computed.append((number, list(places), layers, read))
+                first += len(document.words)
 
     def backprop(d_outputs: Any) -> List[Doc]:
         gradients: Dict[int, Tuple[Tensor, Tensor]] = {}
-        for number, places, layers, row in computed:
+        for number, tokens, layers, read in computed:
             _, gradient = gradients.setdefault(
                 id(layers), (layers, torch.zeros_like(layers))
             )
-            d_rows = xp2torch(d_outputs[number][:, list(places)])
-            index = torch.tensor(
-                list(places.values()), dtype=torch.long, device=gradient.device
-            )
-            gradient[:, row].index_add_(1, index, d_rows.to(gradient.device))
+            d_rows = xp2torch(d_outputs[number][:, tokens]).to(gradient.device)
+            index = torch.tensor(read, dtype=torch.long, device=gradient.device)
+            gradient.index_add_(1, index, d_rows)
         for layers, gradient in gradients.values():
             if layers.requires_grad:
                 layers.backward(gradient)

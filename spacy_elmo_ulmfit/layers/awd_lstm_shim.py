@@ -2,18 +2,16 @@
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import numpy
 import torch
 from spacy.tokens import Doc
 from torch import Tensor
 
 from ..checkpoints.native import Checkpoint
-from ..modules.awd_lstm import AWDLSTM, BACKWARD, AWDLSTMConfig
+from ..modules.awd_lstm import AWDLSTM, BACKWARD
 from ..text import LMTokenizer, LMTokens, create_lm_tokenizer, read_lm_tokenizer
 from .shim import LanguageModelShim
 
 _TOKENIZER = "tokenizer"
-_PADDING_ID = AWDLSTMConfig(n_words=0).padding_idx
 
 
 class AWDLSTMShim(LanguageModelShim):
@@ -80,17 +78,14 @@ class AWDLSTMShim(LanguageModelShim):
         """Number the words of documents.
 
         documents (Sequence[LMTokens]): The documents.
-        RETURNS (Tuple[Tensor, List[int]]): Ids padded on the right,
-            `(n_docs, longest)`, and the number of words of each document.
+        RETURNS (Tuple[Tensor, List[int]]): Ids, the documents one after another,
+            `(n_words,)`, and the number of words of each document.
         """
         if self.vocabulary is None:
             raise ValueError(f"This {self.kind} has no vocabulary to number words by.")
-        lengths = [len(document.words) for document in documents]
-        shape = (len(documents), max(lengths))
-        ids = numpy.full(shape, _PADDING_ID, dtype=numpy.int64)
-        for row, document in zip(ids, documents):
-            row[: len(document.words)] = self.vocabulary.ids(document.words)
-        return torch.from_numpy(ids).to(self.device), lengths
+        words = [word for document in documents for word in document.words]
+        ids = torch.tensor(self.vocabulary.ids(words), dtype=torch.long)
+        return ids.to(self.device), [len(document.words) for document in documents]
 
     def checkpoint(self) -> Checkpoint:
         """See `LanguageModelShim.checkpoint`."""

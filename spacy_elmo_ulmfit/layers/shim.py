@@ -164,10 +164,14 @@ class TorchShim(PyTorchShim):
     def copy(self) -> "TorchShim":
         """Copy module and settings; the copy has optimizer state of its own."""
         copied = super().copy()
+        copied.renew_id()
+        return copied
+
+    def renew_id(self) -> None:
+        """Make optimizers take this for a module that they have not seen."""
         with Shim.global_id_lock:
             Shim.global_id += 1
-            copied.id = Shim.global_id
-        return copied
+            self.id = Shim.global_id
 
     def to_bytes(self) -> bytes:
         """Write the weights as a safetensors file."""
@@ -248,8 +252,11 @@ class LanguageModelShim(TorchShim):
     def set_module(
         self, module: nn.Module, vocabulary: Optional[Vocabulary]
     ) -> nn.Module:
-        """Take a module and the vocabulary it belongs to."""
-        self._model = module.to(get_torch_default_device())
+        """Take a module and the vocabulary it belongs to.
+
+        It is ready for prediction: who trains says so.
+        """
+        self._model = module.to(get_torch_default_device()).eval()
         self.vocabulary = vocabulary
         if self.trainable_groups is not None:
             self.set_trainable_groups(self.trainable_groups)

@@ -12,10 +12,19 @@ from ..modules.classifier import ULMFiTClassifier
 from ..text import TokenRules
 from .awd_lstm import ENCODER_DROPOUTS, encoder_settings
 from .awd_lstm_shim import AWDLSTMShim
+from .label_growth import resize_output
 
 ClassifierT = Model[List[Doc], Floats2d]
 
-RUNTIME = ("head_dropout", "hidden_dropout", "bptt", "max_len")
+RUNTIME = (
+    "head_dropout",
+    "hidden_dropout",
+    "bptt",
+    "max_len",
+    "gradient_windows",
+    "alpha",
+    "beta",
+)
 
 
 @registry.architectures("spacy-elmo-ulmfit.ULMFiTClassifier.v1")
@@ -34,6 +43,9 @@ def build_ulmfit_classifier(
     head_dropout: float = 0.1,
     bptt: int = 70,
     max_len: int = 1400,
+    gradient_windows: int = 1,
+    alpha: float = 2.0,
+    beta: float = 1.0,
     lr_decay: float = 2.6,
     max_grad_norm: float = 25.0,
     batch_size: int = 64,
@@ -53,16 +65,21 @@ def build_ulmfit_classifier(
     rnn (str): What they are: `"lstm"`, or `"qrnn"` as in MultiFiT.
     input_dropout (float): Locked dropout of the embedded input.
     hidden_dropout (float): Locked dropout between layers.
-    output_dropout (float): Locked dropout of the encoder's output, and of the pooled
-        document.
+    output_dropout (float): Dropout of the pooled document.
     embedding_dropout (float): Dropout of whole words.
     weight_dropout (float): Dropout of the hidden-to-hidden matrices, or of a QRNN's.
     drop_mult (float): Factor of the dropouts above.
     head_dim (int): Width of the head's hidden layer.
     head_dropout (float): Dropout of the head's hidden layer.
     bptt (int): Length of the windows a document is read in.
-    max_len (int): Windows that reach into a document's last `max_len` words get a
-        gradient; the earlier ones are read and pooled all the same.
+    max_len (int): Only windows that start within a document's last `max_len` words,
+        and its last window, are pooled and get a gradient; the earlier ones are read
+        for the state they leave. 0 for all windows.
+    gradient_windows (int): How many windows gradients pass through; the published
+        models keep them within one.
+    alpha (float): Weight of AR, the mean square of a document's outputs, in training.
+    beta (float): Weight of TAR, the mean square of the differences between outputs
+        of neighbouring words, in training.
     lr_decay (float): Factor between the learning rates of neighbouring layer groups.
     max_grad_norm (float): Bound of the global norm of all gradients, 0 for none.
     batch_size (int): Documents computed at a time in prediction.
@@ -71,7 +88,14 @@ def build_ulmfit_classifier(
     storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
     nO (Optional[int]): Number of labels, set when the component is initialised.
     RETURNS (Model[List[Doc], Floats2d]): Scores, `(n_docs, n_labels)`.
+    RAISES (ValueError): If `bptt` or `gradient_windows` is not at least 1.
     """
+    for name, value in (("bptt", bptt), ("gradient_windows", gradient_windows)):
+        if value < 1:
+            raise ValueError(
+                f"{name} = {value} in spacy-elmo-ulmfit.ULMFiTClassifier.v1 is not a "
+                "number of words or windows; give at least 1."
+            )
     encoder = encoder_settings(
         embedding_dim=embedding_dim,
         hidden_dim=hidden_dim,
@@ -79,7 +103,8 @@ def build_ulmfit_classifier(
         rnn=rnn,
         input_dropout=input_dropout * drop_mult,
         hidden_dropout=hidden_dropout * drop_mult,
-        output_dropout=output_dropout * drop_mult,
+        # As published: the outputs are pooled as they are.
+        output_dropout=0.0,
         embedding_dropout=embedding_dropout * drop_mult,
         weight_dropout=weight_dropout * drop_mult,
         direction=direction,
@@ -92,6 +117,9 @@ def build_ulmfit_classifier(
         "hidden_dropout": head_dropout,
         "bptt": bptt,
         "max_len": max_len,
+        "gradient_windows": gradient_windows,
+        "alpha": alpha,
+        "beta": beta,
     }
     shim = AWDLSTMShim(
         kind=ULMFiTClassifier.kind,
@@ -108,7 +136,11 @@ def build_ulmfit_classifier(
         forward,
         init=init,
         dims={"nO": nO},
-        attrs={"multi_label": False, "batch_size": batch_size},
+        attrs={
+            "multi_label": False,
+            "batch_size": batch_size,
+            "resize_output": resize_output,
+        },
         shims=[shim],
     )
 
@@ -126,7 +158,8 @@ def forward(
     """Score documents; an empty one is read as `xxbos` alone.
 
     The callback takes `scores - truth`, the gradient of the cross-entropy with
-    respect to the logits, and averages it over the batch.
+    respect to the logits, and averages it over the batch. The gradient of AR and TAR
+    is added to it.
     """
     shim = cast(AWDLSTMShim, model.shims[0])
     module = cast(ULMFiTClassifier, shim.module)
@@ -139,8 +172,9 @@ def forward(
     with torch.set_grad_enabled(is_train):
         for start in range(0, len(order), max(1, size)):
             group = [documents[i] for i in order[start : start + size]]
-            pieces.append(module(*shim.word_ids(group)))
-        logits = torch.cat(pieces)[torch.argsort(torch.tensor(order))]
+            pieces.append(module.classify(*shim.word_ids(group)))
+        logits = torch.cat([piece.logits for piece in pieces])
+        logits = logits[torch.argsort(torch.tensor(order))]
     if model.attrs["multi_label"]:
         scores = torch.sigmoid(logits.detach())
     else:
@@ -148,8 +182,14 @@ def forward(
 
     def backprop(d_scores: Floats2d) -> List[Doc]:
         gradient = xp2torch(d_scores / len(docs), device=logits.device)
-        if logits.requires_grad:
-            logits.backward(gradient.to(logits.dtype))
+        losses = [(logits, gradient.to(logits.dtype))]
+        losses += [(piece.penalty, torch.ones_like(piece.penalty)) for piece in pieces]
+        # What is frozen has no gradient.
+        losses = [(loss, d_loss) for loss, d_loss in losses if loss.requires_grad]
+        if losses:
+            torch.autograd.backward(
+                [loss for loss, _ in losses], [d_loss for _, d_loss in losses]
+            )
         return docs
 
     return cast(Floats2d, torch2xp(scores)), backprop

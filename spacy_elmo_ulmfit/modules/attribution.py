@@ -4,7 +4,7 @@ Gradients with respect to the embeddings pass through every window of the docume
 through the state between them, and need the memory of one window.
 """
 
-from typing import Sequence, Tuple, cast
+from typing import List, Sequence, Tuple, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +12,9 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from .awd_lstm import AWDLSTM, AWDLSTMState
-from .classifier import DocumentPool, ULMFiTClassifier
+from .classifier import ULMFiTClassifier
+from .pooling import DocumentPool
+from .windows import longest_rest
 
 
 def label_probabilities(logits: Tensor, multi_label: bool) -> Tensor:
@@ -86,11 +88,11 @@ def occlusion(
     RETURNS (Tensor): Positive for words that speak for the label. *Shape:* `(n_groups,)`
     """
     model.eval()
-    whole = _probabilities(model, ids[None], label, multi_label)
+    whole = _probabilities(model, [ids], label, multi_label)
     pieces = [whole.new_empty(0)]
     for start in range(0, len(groups), batch_size):
         hidden = groups[start : start + batch_size]
-        documents = ids.repeat(len(hidden), 1)
+        documents = [ids.clone() for _ in hidden]
         for document, positions in zip(documents, hidden):
             document[list(positions)] = unknown_id
         pieces.append(whole - _probabilities(model, documents, label, multi_label))
@@ -99,9 +101,9 @@ def occlusion(
 
 @torch.no_grad()
 def _probabilities(
-    model: ULMFiTClassifier, ids: Tensor, label: int, multi_label: bool
+    model: ULMFiTClassifier, documents: List[Tensor], label: int, multi_label: bool
 ) -> Tensor:
-    logits = model(ids, [ids.shape[1]] * len(ids))
+    logits = model(torch.cat(documents), [len(ids) for ids in documents])
     return label_probabilities(logits, multi_label)[:, label]
 
 
@@ -125,16 +127,19 @@ def _pool(model: ULMFiTClassifier, embedded: Tensor) -> Tensor:
     The graph of a window is built again in the backward pass, from the state it
     started with, so that a long document needs no more memory than its outputs.
     """
-    pool, state = DocumentPool(1), model.encoder.zero_state(1)
-    length = torch.tensor([len(embedded)], device=embedded.device)
-    remaining = length
-    for window in embedded.split(model.config.bptt):
+    config, pool, state = model.config, DocumentPool(1), model.encoder.zero_state(1)
+    n_left = len(embedded)
+    limit = longest_rest(n_left, config.bptt, config.max_len)
+    row = torch.zeros(1, dtype=torch.long, device=embedded.device)
+    for window in embedded.split(config.bptt):
         output, state = checkpoint(
             _read, model.encoder, window, state, use_reentrant=False
         )
-        pool.add(output, remaining)
-        remaining = remaining - len(window)
-    return pool.pooled(length)
+        if n_left <= limit:
+            is_word = torch.ones_like(output[:, :, 0], dtype=torch.bool)
+            pool.add(row, is_word, output)
+        n_left -= len(window)
+    return pool.pooled()
 
 
 def _read(

@@ -9,11 +9,9 @@ from typing import (
     Any,
     Callable,
     Dict,
-    Iterator,
     List,
     NamedTuple,
     Optional,
-    Sequence,
     Tuple,
     Union,
     cast,
@@ -229,21 +227,6 @@ class AWDLSTM(nn.Module):
             hidden = locked_dropout(raw, p, self.training)
         return AWDLSTMOutput(embedded, raw_outputs, hidden, last_states)
 
-    def read(self, ids: Tensor, lengths: Sequence[int], bptt: int) -> Tensor:
-        """Read whole documents, window by window with the state carried on.
-
-        ids (Tensor): Word ids, padded on the right. *Shape:* `(batch, n_steps)`
-        lengths (Sequence[int]): Words per document, in falling order.
-        bptt (int): Length of a window.
-        RETURNS (Tensor): Embeddings and top layer, without meaning in the padding.
-            *Shape:* `(2, batch, n_steps, embedding_dim)`
-        """
-        pieces = []
-        for window in read_windows(self, ids, torch.as_tensor(lengths), bptt):
-            both = torch.stack([window.embedded, window.output])
-            pieces.append(F.pad(both, (0, 0, 0, 0, 0, len(ids) - both.shape[1])))
-        return torch.cat(pieces, dim=2)
-
     def zero_state(self, batch_size: int) -> AWDLSTMState:
         """Return the state that a text starts from.
 
@@ -285,58 +268,6 @@ def map_state(
 def detach_state(state: AWDLSTMState) -> AWDLSTMState:
     """Cut a state off from the graph that computed it."""
     return map_state(state, torch.Tensor.detach)
-
-
-class Window(NamedTuple):
-    """One window of the documents that reach into it.
-
-    remaining (Tensor): Words those documents have left, this window included, in
-        falling order. *Shape:* `(n_rows,)`
-    embedded (Tensor): Embeddings. *Shape:* `(n_rows, n_steps, embedding_dim)`
-    output (Tensor): Last layer after dropout. *Shape:* `(n_rows, n_steps, embedding_dim)`
-    """
-
-    remaining: Tensor
-    embedded: Tensor
-    output: Tensor
-
-
-def read_windows(
-    encoder: AWDLSTM,
-    ids: Tensor,
-    lengths: Tensor,
-    bptt: int,
-    *,
-    max_len: Optional[int] = None,
-) -> Iterator[Window]:
-    """Read documents window by window; gradients do not pass a window's edges.
-
-    encoder (AWDLSTM): The encoder.
-    ids (Tensor): Word ids, padded on the right. *Shape:* `(batch, n_steps)`
-    lengths (Tensor): Words per document, in falling order. *Shape:* `(batch,)`
-    bptt (int): Length of a window.
-    max_len (Optional[int]): Only windows that reach into a document's last
-        `max_len` words get a gradient, counted from each document's own end so
-        that its neighbours change nothing. `None` for all windows.
-    YIELDS (Window): The windows; documents drop out where they end.
-    """
-    state = encoder.zero_state(len(ids))
-    for start in range(0, int(lengths[0]), bptt):
-        n_rows = int((lengths > start).sum())
-        remaining = lengths[:n_rows] - start
-        state = [
-            tuple(part[:, :n_rows].contiguous() for part in layer) for layer in state
-        ]
-        window = ids[:n_rows, start : start + bptt]
-        has_grad = torch.ones_like(remaining, dtype=torch.bool)
-        if max_len is not None:
-            has_grad = remaining - window.shape[1] < max_len
-        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(has_grad.any())):
-            encoded = encoder.encode(window, state)
-        output, state = encoded.output, detach_state(encoded.state)
-        if not bool(has_grad.all()):
-            output = torch.where(has_grad[:, None, None], output, output.detach())
-        yield Window(remaining, encoded.embedded, output)
 
 
 def activation_regularization(

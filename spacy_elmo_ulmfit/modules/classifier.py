@@ -1,13 +1,14 @@
 """ULMFiT's text classifier (Howard & Ruder 2018, arXiv:1801.06146, section 3.3)."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .awd_lstm import AWDLSTM, AWDLSTMConfig, read_windows
+from .awd_lstm import AWDLSTM, AWDLSTMConfig
+from .pooling import DocumentPenalty, DocumentPool
+from .windows import read_windows
 
 _BATCH_NORM_MOMENTUM = 0.1
 
@@ -20,9 +21,14 @@ class ClassifierConfig:
     hidden_dim (int): Width of the head's hidden layer.
     head_dropout (float): Dropout of the pooled document.
     hidden_dropout (float): Dropout of the head's hidden layer.
-    bptt (int): Length of a window; gradients do not pass its edges.
-    max_len (int): Only windows that reach into a document's last `max_len` tokens
-        get a gradient; the earlier ones are read and pooled all the same.
+    bptt (int): Length of a window.
+    max_len (int): Only windows that start within a document's last `max_len` words,
+        and its last window, are pooled and get a gradient; the earlier ones are read
+        for the state they leave. 0 for all windows.
+    gradient_windows (int): How many windows gradients pass through; the published
+        models keep them within one.
+    alpha (float): Weight of AR in training.
+    beta (float): Weight of TAR in training.
     """
 
     n_labels: int
@@ -31,51 +37,20 @@ class ClassifierConfig:
     hidden_dropout: float = 0.1
     bptt: int = 70
     max_len: int = 1400
+    gradient_windows: int = 1
+    alpha: float = 2.0
+    beta: float = 1.0
 
 
-class DocumentPool:
-    """Running concat pooling `[last; max; mean]` over windows, real tokens only.
+class ClassifierOutput(NamedTuple):
+    """What the classifier computes of a batch.
 
-    batch_size (int): Number of documents.
+    logits (Tensor): *Shape:* `(batch, n_labels)`
+    penalty (Tensor): AR and TAR to add to the mean loss, a scalar; zero in prediction.
     """
 
-    def __init__(self, batch_size: int) -> None:
-        self.last: List[Optional[Tensor]] = [None] * batch_size
-        self.maximum: Optional[Tensor] = None
-        self.total: Optional[Tensor] = None
-
-    def add(self, window: Tensor, remaining: Tensor) -> None:
-        """Pool one more window of the documents that are still running.
-
-        window (Tensor): Outputs of the first `n` documents. *Shape:* `(n, n_steps, width)`
-        remaining (Tensor): Tokens those documents have left, this window
-            included, in falling order. *Shape:* `(n,)`
-        """
-        n_rows, n_steps, _ = window.shape
-        mask = torch.arange(n_steps, device=window.device) < remaining.unsqueeze(1)
-        blank = ~mask.unsqueeze(-1)
-        maximum = window.masked_fill(blank, -torch.inf).amax(dim=1)
-        total = window.masked_fill(blank, 0.0).sum(dim=1)
-        if self.maximum is None or self.total is None:
-            self.maximum, self.total = maximum, total
-        else:
-            # Documents that ended in an earlier window keep what they have.
-            rest = self.maximum[n_rows:]
-            self.maximum = torch.cat(
-                [torch.maximum(self.maximum[:n_rows], maximum), rest]
-            )
-            self.total = torch.cat([self.total[:n_rows] + total, self.total[n_rows:]])
-        for row in range(n_rows):
-            if remaining[row] <= n_steps:
-                self.last[row] = window[row, remaining[row] - 1]
-
-    def pooled(self, lengths: Tensor) -> Tensor:
-        """Return `[last; max; mean]` of each document. *Shape:* `(batch, 3 * width)`"""
-        if self.maximum is None or self.total is None:
-            raise ValueError("No window was pooled.")
-        last = torch.stack([row for row in self.last if row is not None])
-        mean = self.total / lengths.unsqueeze(1)
-        return torch.cat([last, self.maximum, mean], dim=1)
+    logits: Tensor
+    penalty: Tensor
 
 
 class ClassifierHead(nn.Module):
@@ -127,7 +102,7 @@ class ClassifierHead(nn.Module):
 
 
 class ULMFiTClassifier(nn.Module):
-    """AWD-LSTM over the whole document in windows, concat pooling, head.
+    """AWD-LSTM over documents in windows, concat pooling, head.
 
     encoder (AWDLSTMConfig): Sizes and dropouts of the encoder.
     config (ClassifierConfig): Settings of the classifier.
@@ -151,25 +126,39 @@ class ULMFiTClassifier(nn.Module):
     def forward(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Classify documents; a document's logits do not depend on the others.
 
-        ids (Tensor): Word ids, padded on the right. *Shape:* `(batch, n_steps)`
-        lengths (Sequence[int]): Number of words of each document, at least 1.
+        ids (Tensor): Word ids, the documents one after another. *Shape:* `(n_words,)`
+        lengths (Sequence[int]): Words of each document, at least 1.
         RETURNS (Tensor): Logits. *Shape:* `(batch, n_labels)`
+        RAISES (ValueError): If the lengths are not those of the ids.
         """
-        sizes = torch.as_tensor(lengths, device=ids.device)
-        order = torch.argsort(sizes, descending=True, stable=True)
-        pooled = self._pool(ids[order], sizes[order])
-        restored = torch.empty_like(order)
-        restored[order] = torch.arange(len(order), device=ids.device)
-        return self.head(pooled[restored])
+        return self.classify(ids, lengths).logits
 
-    def _pool(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        config, pool = self.config, DocumentPool(len(ids))
-        windows = read_windows(
-            self.encoder, ids, lengths, config.bptt, max_len=config.max_len
-        )
-        for window in windows:
-            pool.add(window.output, window.remaining)
-        return pool.pooled(lengths)
+    def classify(self, ids: Tensor, lengths: Sequence[int]) -> ClassifierOutput:
+        """Classify documents and, in training, compute AR and TAR of their outputs.
+
+        `DocumentPenalty` says what the penalty is the mean of.
+
+        ids (Tensor): Word ids, the documents one after another. *Shape:* `(n_words,)`
+        lengths (Sequence[int]): Words of each document, at least 1.
+        RETURNS (ClassifierOutput): Logits and penalty.
+        RAISES (ValueError): If the lengths are not those of the ids.
+        """
+        config, pool = self.config, DocumentPool(len(lengths))
+        penalty = DocumentPenalty(len(lengths), config.alpha, config.beta)
+        for window in read_windows(
+            self.encoder,
+            ids,
+            lengths,
+            config.bptt,
+            max_len=config.max_len,
+            gradient_windows=config.gradient_windows,
+        ):
+            pool.add(window.rows, window.is_word, window.output)
+            if self.training:
+                penalty.add(window)
+        logits = self.head(pool.pooled())
+        total = penalty.total() if self.training else logits.new_zeros(())
+        return ClassifierOutput(logits, total)
 
 
 def build_classifier(config: Dict[str, Any]) -> ULMFiTClassifier:

@@ -13,7 +13,7 @@ from ..layers.awd_lstm import ENCODER_DROPOUTS
 from ..layers.awd_lstm_shim import AWDLSTMShim
 from ..layers.bilm import FROM_WEIGHTS
 from ..layers.shim import LanguageModelShim
-from ..text import LMTokenizer, create_lm_tokenizer
+from ..text import SentencePieceTokenizer, read_lm_tokenizer
 from ..text.neutral import neutral_sentences, store_warm_state
 from .direction import check_direction
 from .elmo_tok2vec import ElmoTok2Vec
@@ -112,8 +112,7 @@ def create_ulmfit_pipeline(
     for label in labels:
         pipe.add_label(label)
     shim = cast(AWDLSTMShim, pipe.shim)
-    tokenizer = _create_tokenizer(imported, lang)
-    shim.load(_with_tokenizer(imported.checkpoint, tokenizer), source=source)
+    shim.load(_with_tokenizer(imported, lang), source=source)
     if imported.has_decoder:
         check_direction(nlp, shim, source)
     _write_meta(nlp, name, shim, imported.format, source)
@@ -134,17 +133,27 @@ def _ulmfit_model(imported: ImportedULMFiT, labels: Sequence[str]) -> Dict[str, 
     return {**model, **{name: settings[name] for name in _HEAD_SETTINGS}}
 
 
-def _create_tokenizer(imported: ImportedULMFiT, lang: str) -> LMTokenizer:
-    return create_lm_tokenizer(
-        imported.tokens, lang, sentencepiece=imported.sentencepiece
-    )
-
-
-def _with_tokenizer(checkpoint: Checkpoint, tokenizer: LMTokenizer) -> Checkpoint:
+def _with_tokenizer(imported: ImportedULMFiT, lang: str) -> Checkpoint:
+    checkpoint = imported.checkpoint
+    rules = {"kind": imported.tokens, "lang": lang}
+    tokenizer = read_lm_tokenizer(rules, checkpoint.extra_tensors)
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        _check_pieces(tokenizer, checkpoint.extra["vocabulary"]["words"])
     return checkpoint._replace(
-        extra={**checkpoint.extra, "tokenizer": tokenizer.to_json()},
-        extra_tensors={**checkpoint.extra_tensors, **tokenizer.tensors()},
+        extra={**checkpoint.extra, "tokenizer": tokenizer.to_json()}
     )
+
+
+def _check_pieces(tokenizer: SentencePieceTokenizer, words: Sequence[str]) -> None:
+    """Make sure that a vocabulary consists of a SentencePiece model's pieces."""
+    pieces = set(tokenizer.pieces)
+    others = [word for word in words if word not in pieces]
+    if len(others) > len(words) / 2:
+        raise ValueError(
+            f"The vocabulary's words ({', '.join(others[-3:])}) are not the pieces of the "
+            "SentencePiece model beside it. It must be the spm.model that the weights were "
+            "trained with."
+        )
 
 
 def _create_pipeline(lang: str, name: str, model: Dict[str, Any]) -> Language:

@@ -1,7 +1,7 @@
-"""Components whose model is stored as one safetensors file."""
+"""Components whose models are stored as safetensors files."""
 
 from pathlib import Path
-from typing import Iterable, Union, cast
+from typing import Iterable, Mapping, Union, cast
 
 from spacy import util
 from thinc.api import Model
@@ -9,14 +9,15 @@ from thinc.api import Model
 from ..checkpoints import read_checkpoint
 from ..layers.shim import LanguageModelShim
 
-WEIGHTS_FILE = "model.safetensors"
+_SUFFIX = ".safetensors"
+WEIGHTS_FILE = f"model{_SUFFIX}"
 
 
 class SafetensorsModel:
-    """Mixin for a `TrainablePipe` whose model is a single `LanguageModelShim`.
+    """Mixin for a `TrainablePipe` whose model is a `LanguageModelShim`, or several.
 
-    In a pipeline directory the weights, their settings and their vocabulary are
-    one file, so they cannot be mixed up; in bytes they are part of the model.
+    In a pipeline directory the weights of each, their settings and their vocabulary
+    are one file, so they cannot be mixed up; in bytes they are part of the model.
     """
 
     name: str
@@ -27,6 +28,11 @@ class SafetensorsModel:
         """The shim that holds the torch module and its vocabulary."""
         return cast(LanguageModelShim, self.model.shims[0])
 
+    @property
+    def shims(self) -> Mapping[str, LanguageModelShim]:
+        """All shims by the names of their files."""
+        return {"model": self.shim}
+
     def to_disk(
         self, path: Union[str, Path], *, exclude: Iterable[str] = tuple()
     ) -> None:
@@ -36,9 +42,12 @@ class SafetensorsModel:
         exclude (Iterable[str]): Names of parts to leave out.
         """
         super().to_disk(path, exclude=[*exclude, "model"])  # type: ignore[misc]
-        data = self.shim.to_bytes()
-        if "model" not in exclude and data:
-            (util.ensure_path(path) / WEIGHTS_FILE).write_bytes(data)
+        if "model" in exclude:
+            return
+        for name, shim in self.shims.items():
+            data = shim.to_bytes()
+            if data:
+                (util.ensure_path(path) / f"{name}{_SUFFIX}").write_bytes(data)
 
     def from_disk(
         self, path: Union[str, Path], *, exclude: Iterable[str] = tuple()
@@ -51,11 +60,14 @@ class SafetensorsModel:
         RAISES (ValueError): If the weights are damaged or do not fit the config.
         """
         super().from_disk(path, exclude=[*exclude, "model"])  # type: ignore[misc]
-        weights = util.ensure_path(path) / WEIGHTS_FILE
-        if "model" not in exclude and weights.exists():
-            checkpoint = read_checkpoint(weights.read_bytes(), source=weights)
-            self.shim.load(checkpoint, source=str(weights))
-            self._weights_changed()
+        if "model" in exclude:
+            return self
+        for name, shim in self.shims.items():
+            weights = util.ensure_path(path) / f"{name}{_SUFFIX}"
+            if weights.exists():
+                checkpoint = read_checkpoint(weights.read_bytes(), source=weights)
+                shim.load(checkpoint, source=str(weights))
+                self._weights_changed()
         return self
 
     def from_bytes(

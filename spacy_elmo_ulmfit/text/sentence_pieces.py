@@ -69,6 +69,14 @@ class SentencePieceTokenizer:
         read, positions = lay_out(pieces, words, places)
         return LMTokens(read, find_owners(doc, text.origins[positions]))
 
+    @property
+    def pieces(self) -> List[str]:
+        """The pieces of the model; an error if it cannot be read."""
+        if self._processor is None:
+            self._build()
+        n_pieces = self._processor.get_piece_size()
+        return [self._processor.id_to_piece(number) for number in range(n_pieces)]
+
     def to_json(self) -> Dict[str, Any]:
         """See `LMTokenizer.to_json`."""
         return {

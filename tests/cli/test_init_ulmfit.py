@@ -1,5 +1,7 @@
 """`python -m spacy init ulmfit` and `lm export --format fastai`, as users call them."""
 
+import importlib
+import io
 import json
 import pickle
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
@@ -10,6 +12,7 @@ import spacy
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from spacy_elmo_ulmfit.checkpoints import read_ulmfit
 from spacy_elmo_ulmfit.text import DocTokenizer
 from spacy_elmo_ulmfit.text.neutral import neutral_texts
 
@@ -20,10 +23,12 @@ from ..reference.fastai_files import (
     SPECIALS_V07,
     SPECIALS_V1,
     SPECIALS_V2,
+    TEXT,
     Model,
     Sizes,
     State,
     encoder_state,
+    multifit_description,
     multifit_state,
     pickled_l,
     random_model,
@@ -176,9 +181,15 @@ def test_every_layout_of_a_language_model(name, tmp_path):
         nlp.config["components"]["awd_lstm_tok2vec"]["model"]["tokens"] == case.tokens
     )
     assert_same_numbers(nlp, case)
-    # Nothing of the import is needed once it is done.
-    nlp.to_disk(tmp_path / "copy")
+
+
+def test_nothing_of_the_import_is_needed_once_it_is_done(tmp_path):
+    case = LANGUAGE_MODELS["v1"]
+    source = case.write(tmp_path / "in")
+    run("init", "ulmfit", "en", source, tmp_path / "out")
     (tmp_path / "in").rename(tmp_path / "gone")
+    nlp = spacy.load(tmp_path / "out")
+    nlp.to_disk(tmp_path / "copy")
     assert_same_numbers(spacy.load(tmp_path / "copy"), case)
 
 
@@ -191,8 +202,9 @@ def assert_same_numbers(nlp, case):
         expected = read(case.model, ids)
         logits, _, _ = pipe.language_model.eval()(torch.tensor([ids]))
         assert_allclose(logits[0].detach(), expected.logits, atol=1e-5, err_msg=text)
-        last = {owner: i for i, owner in enumerate(tokens.owners) if owner >= 0}
-        rows, places = list(last), list(last.values())
+        last = {owner: i for i, owner in enumerate(tokens.owners)}
+        rows = [i for i in last if i >= 0 and not doc[i].is_space]
+        places = [last[i] for i in rows]
         layers = doc._.awd_lstm.layers[:, rows]
         assert_allclose(layers[0], expected.embedded[places], atol=1e-6)
         assert_allclose(layers[1], expected.top[places], atol=1e-5, err_msg=text)
@@ -243,8 +255,9 @@ CLASSIFIERS = {
 }
 
 
-@pytest.mark.parametrize("multilabel", [False, True])
-@pytest.mark.parametrize("name", list(CLASSIFIERS))
+@pytest.mark.parametrize(
+    "name, multilabel", [*((name, False) for name in CLASSIFIERS), ("v2", True)]
+)
 def test_every_layout_of_a_classifier(name, multilabel, tmp_path):
     case = CLASSIFIERS[name]
     source = case.write(tmp_path / "in")
@@ -257,17 +270,13 @@ def test_every_layout_of_a_classifier(name, multilabel, tmp_path):
     assert list(pipe.labels) == LABELS
     assert nlp.meta["language_model"][factory]["format"] == case.form
     model = without_biases(case.model) if case.form == "fastai-v2" else case.model
-    docs = list(nlp.pipe(TEXTS))
-    for doc in docs:
+    for doc in nlp.pipe(TEXTS):
         logits = classify(model, case.ids(pipe.lm_tokens(doc).words))
         expected = 1 / (1 + numpy.exp(-logits))
         if not multilabel:
             expected = numpy.exp(logits) / numpy.exp(logits).sum()
         assert list(doc.cats) == LABELS
         assert_allclose(list(doc.cats.values()), expected, atol=1e-5)
-    nlp.to_disk(tmp_path / "copy")
-    for doc, again in zip(docs, spacy.load(tmp_path / "copy").pipe(TEXTS)):
-        assert again.cats == doc.cats
 
 
 def test_a_classifier_can_be_trained_on(tmp_path, textcat_corpus):
@@ -320,13 +329,19 @@ VOCABULARIES = [as_l, *map(as_pickle, range(6)), as_list, as_ids, as_lines]
 @pytest.mark.parametrize("write", [*VOCABULARIES, as_windows_lines])
 def test_every_kind_of_vocabulary(write, tmp_path):
     words = [*V1_WORDS, "日本", "na\u00efve", "\xa0", "\u2581"]
-    case = Case(v1_state, words, *V1[1:])
     name, data = write(words)
-    entries = {"a.pth": saved(v1_state(case.model)), f"elsewhere/{name}": data}
+    weights = saved(v1_state(random_model(len(words))))
+    entries = {"a.pth": weights, f"elsewhere/{name}": data}
     folder = write_folder(tmp_path / "in", entries)
-    given = ["--vocab", folder / "elsewhere" / name]
-    nlp, _ = init(folder / "a.pth", tmp_path / "out", *given)
-    assert nlp.get_pipe("awd_lstm_tok2vec").vocabulary.words == words
+    imported = read_ulmfit(folder / "a.pth", vocab=folder / "elsewhere" / name)
+    assert imported.checkpoint.extra["vocabulary"]["words"] == words
+
+
+def test_a_vocabulary_can_be_named(tmp_path):
+    case = LANGUAGE_MODELS["v1"]
+    source = case.write(tmp_path / "in")
+    words = (tmp_path / "in" / "itos.pkl").rename(tmp_path / "my_words.pkl")
+    nlp, _ = init(source, tmp_path / "out", "--vocab", words)
     assert_same_numbers(nlp, case)
 
 
@@ -356,6 +371,63 @@ def test_every_kind_of_source(write, tmp_path):
     assert_same_numbers(nlp, case)
 
 
+@pytest.fixture(scope="module")
+def spm_model() -> bytes:
+    """A SentencePiece model, trained as fastai v1 does it."""
+    library = pytest.importorskip("sentencepiece")
+    output = io.BytesIO()
+    library.SentencePieceTrainer.train(
+        sentence_iterator=iter([TEXT] * 20),
+        model_writer=output,
+        vocab_size=37,
+        unk_id=len(SPECIALS_V1),
+        **{f"{kind}_id": -1 for kind in ("pad", "bos", "eos")},
+        user_defined_symbols=[f"\u2581{word}" for word in SPECIALS_V1],
+        minloglevel=2,
+    )
+    return output.getvalue()
+
+
+def pieces_of(model: bytes) -> List[str]:
+    processor = importlib.import_module("sentencepiece").SentencePieceProcessor()
+    processor.LoadFromSerializedProto(model)
+    return [processor.id_to_piece(i) for i in range(len(processor))]
+
+
+@pytest.mark.parametrize("write", [write_folder, write_tar])
+def test_multifit_with_its_pieces(write, spm_model, tmp_path):
+    """As its archives are: the words are the pieces of spm.model, in their order."""
+    words = pieces_of(spm_model)
+    case = Case(multifit_state, words, "multifit", "spm", sizes=QRNN)
+    entries = {
+        "de/lm_best.pth": saved(multifit_state(case.model)),
+        "de/itos.pkl": pickle.dumps(words),
+        "de/spm.model": spm_model,
+        "de/pretraining.json": multifit_description(QRNN),
+    }
+    nlp, printed = init(write(tmp_path / "multifit.tgz", entries), tmp_path / "out")
+    assert "multifit, tokens spm" in printed
+    pipe = nlp.get_pipe("awd_lstm_tok2vec")
+    assert pipe.vocabulary.unknown == "<unk>"
+    ids = pipe.vocabulary.ids(pipe.lm_tokens(nlp.make_doc(TEXTS[0])).words)
+    assert ids[0] == words.index("\u2581xxbos") and len(set(ids)) > 10
+    logits, _, _ = pipe.language_model.eval()(torch.tensor([ids]))
+    assert_allclose(logits[0].detach(), read(case.model, ids).logits, atol=1e-5)
+
+
+def test_a_sentencepiece_model_that_does_not_fit(spm_model, tmp_path):
+    words = [f"\u2581word{i}" for i in range(40)]
+    words[:3] = ["\u2581xxunk", "\u2581xxpad", "<unk>"]
+    sizes = Sizes(qrnn=True)
+    state = encoder_state(multifit_state(random_model(len(words), sizes)))
+    entries = {"enc.pth": saved(state), "itos.pkl": pickle.dumps(words)}
+    for content in (spm_model, b"spam" * 100):
+        source = write_folder(tmp_path / "in", {**entries, "spm.model": content})
+        printed = run("init", "ulmfit", "de", source, tmp_path / "out", code=1)
+        assert "SentencePiece" in printed and "spm.model" in printed
+        assert not (tmp_path / "out").exists()
+
+
 def test_of_multifits_files_the_whole_model_is_taken(tmp_path):
     case = LANGUAGE_MODELS["MultiFiT's QRNN"]
     sizes = case.sizes
@@ -378,6 +450,19 @@ def test_of_multifits_files_the_whole_model_is_taken(tmp_path):
     assert_same_numbers(nlp, case)
     nlp, _ = init(source, tmp_path / "cls", "--labels", "neg,pos")
     assert nlp.pipe_names == ["ulmfit_textcat"]
+
+
+def test_qrnns_where_a_config_says_lstms(tmp_path):
+    case = LANGUAGE_MODELS["awd-lstm-lm's QRNN"]
+    init(case.write(tmp_path / "in"), tmp_path / "out")
+    sizes = {"embedding_dim": 6, "hidden_dim": 9, "n_layers": 4}
+    architecture = {"@architectures": "spacy-elmo-ulmfit.AWDLSTM.v1"}
+    nlp = spacy.blank("en")
+    nlp.add_pipe("awd_lstm_tok2vec", config={"model": {**architecture, **sizes}})
+    settings = {"awd_lstm_tok2vec": {"path": str(tmp_path / "out")}}
+    nlp.config["initialize"]["components"] = settings
+    with pytest.raises(ValueError, match="rnn = lstm, but .* rnn = qrnn"):
+        nlp.initialize()
 
 
 def test_rows_that_are_never_read_get_names_of_their_own(tmp_path):

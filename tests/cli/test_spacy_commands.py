@@ -119,6 +119,41 @@ def test_textcat_trains_with_the_shipped_config(
     assert "cats_micro_f" in srsly.read_json(metrics)
 
 
+def test_both_directions_are_trained_and_packaged(
+    textcat_corpus, awd_lstm_path, backward_path, tmp_path
+):
+    config = CONFIGS / "textcat_ulmfit_both.cfg"
+    encoders = [
+        f"--paths.encoder={awd_lstm_path}",
+        f"--paths.backward_encoder={backward_path}",
+    ]
+    sizes = [
+        size.replace("model.", f"model.{direction}.")
+        for size in SIZES
+        for direction in ("forward", "backward")
+    ]
+    arguments = [config, *corpus(textcat_corpus), *encoders, *sizes]
+    run("spacy", "train", *arguments, "-o", tmp_path, *SHORT)
+    (tmp_path / "packages").mkdir()
+    options = ["--name", "both", "--version", "1.2.3", "--build", "none"]
+    run("spacy", "package", tmp_path / "model-best", tmp_path / "packages", *options)
+    packaged = tmp_path / "packages" / "en_both-1.2.3" / "en_both" / "en_both-1.2.3"
+    files = {path.name for path in (packaged / "textcat").glob("*.safetensors")}
+    assert files == {"forward.safetensors", "backward.safetensors"}
+    nlp = spacy.load(tmp_path / "model-best")
+    assert spacy.load(packaged)("tea").cats == nlp("tea").cats
+
+
+def test_find_threshold_is_for_several_labels(
+    textcat_arguments, textcat_corpus, tmp_path
+):
+    arguments = [CONFIGS / "textcat_ulmfit_multilabel.cfg", *textcat_arguments[1:]]
+    run("spacy", "train", *arguments, "-o", tmp_path, *SHORT)
+    pipeline = [tmp_path / "model-best", textcat_corpus, "textcat", "threshold"]
+    printed = run("spacy", "find-threshold", *pipeline, "cats_macro_f", "-n", "3")
+    assert "0.5" in printed
+
+
 @pytest.mark.parametrize(
     "name", sorted(path.name for path in CONFIGS.glob("*.cfg")), ids=str
 )

@@ -45,6 +45,22 @@ def test_gradients_reach_the_first_word_through_every_window(bptt, multi_label):
     torch.testing.assert_close(signed, expected, rtol=1e-4, atol=1e-8)
 
 
+def test_words_that_are_only_read_for_their_state_matter_through_it():
+    # Windows of four: the last three words are pooled, the others lead up to them.
+    model, ids = tiny_classifier(bptt=4, max_len=3), torch.tensor(DOCUMENT)
+    embedded = F.embedding(ids, model.encoder.embedding.weight)
+    embedded = embedded.detach().requires_grad_()
+    hidden = embedded[None]
+    for layer in model.encoder.layers:
+        hidden, _ = torch.nn.LSTM.forward(layer, hidden)
+    output = hidden[0, 8:]
+    pooled = torch.cat([output[-1], output.amax(0), output.mean(0)])
+    score = model.head(pooled[None])[0].softmax(0)[LABEL]
+    (gradient,) = torch.autograd.grad(score, embedded)
+    found = intrinsic_attention(model, ids, LABEL, multi_label=False)
+    torch.testing.assert_close(found, gradient.abs().sum(1), rtol=1e-4, atol=1e-8)
+
+
 @pytest.mark.parametrize("bptt", [1, 4])
 def test_windows_change_nothing_with_qrnn_layers_either(bptt):
     models = [tiny_classifier(encoder={"rnn": "qrnn"}, bptt=n) for n in (bptt, 100)]
@@ -56,20 +72,25 @@ def test_windows_change_nothing_with_qrnn_layers_either(bptt):
     torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-8)
 
 
-def test_input_gradients_are_the_slope_along_the_embedding():
-    model, step = tiny_classifier().double(), 1e-6
-    ids = torch.tensor(DOCUMENT[:2])
-    signed = input_gradients(model, ids, LABEL, multi_label=False)
+@pytest.mark.parametrize("max_len", [3, 6, 100])
+@pytest.mark.parametrize("position", [1, 4, 8])
+def test_input_gradients_are_the_slope_of_what_the_model_itself_computes(
+    max_len, position
+):
+    model, step = tiny_classifier(bptt=4, max_len=max_len).double(), 1e-6
+    ids, weight = torch.tensor(DOCUMENT), model.encoder.embedding.weight
 
+    @torch.no_grad()
     def probability(factor):
-        changed = tiny_classifier().double()
-        changed.load_state_dict(model.state_dict())
-        with torch.no_grad():
-            changed.encoder.embedding.weight[DOCUMENT[1]] *= factor
-            return changed(ids[None], [2])[0].softmax(0)[LABEL]
+        row = weight[ids[position]].clone()
+        weight[ids[position]] *= factor
+        found = model(ids, [len(ids)])[0].softmax(0)[LABEL]
+        weight[ids[position]] = row
+        return found
 
     slope = (probability(1 + step) - probability(1 - step)) / (2 * step)
-    torch.testing.assert_close(signed[1], slope, rtol=1e-5, atol=1e-12)
+    signed = input_gradients(model, ids, LABEL, multi_label=False)
+    torch.testing.assert_close(signed[position], slope, rtol=1e-5, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", [intrinsic_attention, input_gradients])
@@ -101,7 +122,7 @@ def test_occlusion_is_what_the_probability_loses_without_the_words(
     groups = [[0], [3, 4], [10]]
 
     def probability(ids):
-        logits = model(torch.tensor([ids]), [len(ids)])
+        logits = model(torch.tensor(ids), [len(ids)])
         return label_probabilities(logits, multi_label)[0, LABEL].detach()
 
     expected = []
@@ -138,7 +159,7 @@ def test_a_decision_that_single_precision_calls_certain_has_reasons_too(multi_la
     with torch.no_grad():
         model.head.linears[-1].bias[LABEL] += 20.0
     ids = torch.tensor(DOCUMENT)
-    logits = model(ids[None], [len(ids)])
+    logits = model(ids, [len(ids)])
     scores = logits.sigmoid() if multi_label else logits.softmax(1)
     assert scores[0, LABEL] == 1.0
     for method in (intrinsic_attention, input_gradients):

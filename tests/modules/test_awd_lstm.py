@@ -12,7 +12,7 @@ from spacy_elmo_ulmfit.modules.awd_lstm import (
     detach_state,
 )
 
-from ..util import NO_DROPOUT, padded, tiny_awd_lstm
+from ..util import NO_DROPOUT, tiny_awd_lstm
 
 RNNS = [LSTM, QRNN]
 IDS = torch.tensor([[2, 5, 6, 7, 8, 9, 10, 3], [4, 4, 12, 0, 11, 5, 2, 9]])
@@ -128,40 +128,6 @@ def test_regularization_of_a_single_step_is_ar_alone():
     output = torch.randn(3, 1, 5)
     found = activation_regularization(output, output, 2.0, 1.0)
     torch.testing.assert_close(found, 2.0 * (output**2).mean())
-
-
-DOCUMENTS = [[2, 3, 4, 5, 6, 7, 8], [2, 9, 10, 4], [2, 9, 10, 5], [2]]
-
-
-@pytest.mark.parametrize("bptt", [1, 3, 4, 50])
-def test_reading_in_windows_is_embedding_and_top_layer_of_one_pass(bptt):
-    model = tiny_awd_lstm()
-    ids, lengths = padded(DOCUMENTS)
-    both = model.read(ids, lengths, bptt)
-    assert both.shape == (2, 4, 7, 5)
-    for row, document in enumerate(DOCUMENTS):
-        alone = torch.tensor([document])
-        found = both[:, row, : len(document)]
-        torch.testing.assert_close(found[0], model.embedding.weight[alone[0]])
-        torch.testing.assert_close(found[1], torch_reference(model, alone)[-1][0])
-
-
-def test_a_document_reads_the_same_alone_and_in_a_batch():
-    model = tiny_awd_lstm()
-    ids, lengths = padded(DOCUMENTS)
-    together = model.read(ids, lengths, 3)
-    for row, document in enumerate(DOCUMENTS):
-        alone = model.read(torch.tensor([document]), [len(document)], 3)
-        found = together[:, row, : len(document)]
-        torch.testing.assert_close(found, alone[:, 0], rtol=1e-5, atol=1e-7)
-
-
-def test_gradients_do_not_pass_the_edges_of_a_window():
-    model = tiny_awd_lstm(**NO_DROPOUT).train()
-    both = model.read(torch.tensor([[2, 3, 4, 5]]), [4], 2)
-    both[1, 0, 2:].sum().backward()
-    moved = model.embedding.weight.grad.abs().sum(1) > 0
-    assert moved.nonzero().flatten().tolist() == [4, 5]
 
 
 def test_a_qrnn_sees_two_words_in_its_first_layer_and_one_above():

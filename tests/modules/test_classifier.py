@@ -1,20 +1,18 @@
 import pytest
 import torch
 
-from spacy_elmo_ulmfit.modules.classifier import (
-    DocumentPool,
-    build_classifier,
-    classifier_settings,
-)
+from spacy_elmo_ulmfit.modules.classifier import build_classifier, classifier_settings
+from spacy_elmo_ulmfit.modules.pooling import DocumentPenalty
+from spacy_elmo_ulmfit.modules.windows import read_windows
 
-from ..util import NO_DROPOUT, padded, tiny_classifier
+from ..util import NO_DROPOUT, flat, tiny_classifier
 
 DOCUMENTS = [[2, 9], [2, 3, 4, 5, 6, 7, 8, 9, 10], [2], [2, 4, 12, 11, 3]]
 
 
-def pooled_alone(model, document):
+def pooled_alone(model, document, n_last=0):
     """Concat pooling of one document read in one piece, from the formulas."""
-    output = model.encoder.encode(torch.tensor([document])).output[0]
+    output = model.encoder.encode(torch.tensor([document])).output[0][-n_last:]
     return torch.cat([output[-1], output.amax(0), output.sum(0) / len(output)])
 
 
@@ -31,42 +29,43 @@ def head(model, pooled):
 @pytest.mark.parametrize("bptt", [1, 2, 4, 5, 100])
 def test_logits_are_those_of_each_document_alone_whatever_the_window(bptt):
     model = tiny_classifier(bptt=bptt)
-    found = model(*padded(DOCUMENTS))
+    found = model(*flat(DOCUMENTS))
     for logits, document in zip(found, DOCUMENTS):
         expected = head(model, pooled_alone(model, document))
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
-        alone = model(torch.tensor([document]), [len(document)])[0]
+        alone = model(*flat([document]))[0]
         torch.testing.assert_close(logits, alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("padding", [0, 1, 12])
-def test_padding_is_never_pooled(padding):
-    model = tiny_classifier()
-    ids, lengths = padded(DOCUMENTS, padding)
-    expected = model(*padded(DOCUMENTS))
-    torch.testing.assert_close(model(ids, lengths), expected)
+@pytest.mark.parametrize("max_len", [1, 3, 4, 5, 6, 9, 0])
+def test_only_windows_that_start_in_the_last_words_are_pooled(max_len):
+    # Windows of four: what is left of each document when they start.
+    starts_left = {2: [2], 9: [9, 5, 1], 1: [1], 5: [5, 1]}
+    model = tiny_classifier(max_len=max_len)
+    found = model(*flat(DOCUMENTS))
+    for logits, document in zip(found, DOCUMENTS):
+        left = starts_left[len(document)]
+        n_pooled = max([n for n in left if n <= max_len], default=left[-1])
+        if not max_len:
+            n_pooled = len(document)
+        expected = head(model, pooled_alone(model, document, n_pooled))
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_pool_ignores_huge_and_infinite_values_behind_the_end():
-    pool = DocumentPool(2)
-    window = torch.zeros(2, 3, 1)
-    window[0, :, 0] = torch.tensor([-1.0, -3.0, -2.0])
-    window[1, :, 0] = torch.tensor([-4.0, 1e30, float("inf")])
-    pool.add(window, torch.tensor([3, 1]))
-    found = pool.pooled(torch.tensor([3, 1]))
-    assert found.tolist() == [[-2.0, -1.0, -2.0], [-4.0, -4.0, -4.0]]
-
-
-def test_nothing_pooled_is_an_error():
-    with pytest.raises(ValueError, match="No window"):
-        DocumentPool(1).pooled(torch.tensor([1]))
+def test_lengths_that_do_not_add_up_are_refused():
+    model, (ids, lengths) = tiny_classifier(), flat(DOCUMENTS)
+    for wrong in ([*lengths, 0], lengths[:-1], []):
+        with pytest.raises(ValueError, match=rf"add up to {sum(wrong)} .* \(17,\)"):
+            model(ids, wrong)
+    with pytest.raises(ValueError, match=r"the ids have the shape \(1, 17\)"):
+        model(ids.unsqueeze(0), lengths)
 
 
 def embedding_gradient(model, documents, row):
     """Which words of the vocabulary one document's logits give a gradient."""
     model.zero_grad()
     torch.manual_seed(0)
-    model(*padded(documents))[row].sum().backward()
+    model(*flat(documents))[row].sum().backward()
     gradient = model.encoder.embedding.weight.grad
     return gradient.clone()
 
@@ -76,13 +75,15 @@ def embedding_gradient(model, documents, row):
     [
         (1, [10, 11]),
         (2, [10, 11]),
-        (3, [6, 7, 8, 9, 10, 11]),
+        (5, [10, 11]),
         (6, [6, 7, 8, 9, 10, 11]),
-        (7, list(range(2, 12))),
+        (9, [6, 7, 8, 9, 10, 11]),
+        (10, list(range(2, 12))),
         (100, list(range(2, 12))),
+        (0, list(range(2, 12))),
     ],
 )
-def test_only_windows_that_reach_into_the_last_words_get_a_gradient(max_len, learning):
+def test_only_windows_that_start_in_the_last_words_get_a_gradient(max_len, learning):
     # Ten words in windows of four: [2..5], [6..9], [10, 11].
     model = tiny_classifier(encoder=NO_DROPOUT, max_len=max_len, bptt=4)
     gradient = embedding_gradient(model, [list(range(2, 12))], 0)
@@ -90,24 +91,32 @@ def test_only_windows_that_reach_into_the_last_words_get_a_gradient(max_len, lea
     assert moved.nonzero().flatten().tolist() == learning
 
 
-def test_neighbours_do_not_change_which_windows_learn():
-    model = tiny_classifier(encoder=NO_DROPOUT, max_len=2, bptt=4)
+@pytest.mark.parametrize("gradient_windows", [1, 2, 3])
+def test_neighbours_do_not_change_which_windows_learn(gradient_windows):
+    settings = {"max_len": 6, "bptt": 4, "gradient_windows": gradient_windows}
+    model = tiny_classifier(encoder=NO_DROPOUT, **settings)
     short, long = list(range(2, 9)), [2] * 15
     alone = embedding_gradient(model, [short], 0)
     beside = embedding_gradient(model, [long, short], 1)
     torch.testing.assert_close(alone, beside, rtol=1e-4, atol=1e-7)
 
 
-def test_max_len_changes_no_logits():
-    outputs = [tiny_classifier(max_len=n)(*padded(DOCUMENTS)) for n in (1, 100)]
-    assert torch.equal(*outputs)
+@pytest.mark.parametrize("rnn", ["lstm", "qrnn"])
+def test_gradients_through_all_windows_are_those_of_one_long_window(rnn):
+    encoder, gradients = {**NO_DROPOUT, "rnn": rnn}, []
+    for settings in ({"bptt": 100}, {"bptt": 4, "gradient_windows": 9}):
+        model = tiny_classifier(encoder=encoder, max_len=0, **settings)
+        model(*flat(DOCUMENTS)).pow(2).sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for whole, in_windows in zip(*gradients):
+        torch.testing.assert_close(whole, in_windows, rtol=1e-4, atol=1e-6)
 
 
 def test_a_training_batch_of_one_document_works_and_leaves_the_statistics():
     model = tiny_classifier(encoder=NO_DROPOUT, head_dropout=0.0, hidden_dropout=0.0)
-    expected = model(torch.tensor([DOCUMENTS[1]]), [9])
+    expected = model(*flat([DOCUMENTS[1]]))
     before = {name: value.clone() for name, value in model.named_buffers()}
-    found = model.train()(torch.tensor([DOCUMENTS[1]]), [9])
+    found = model.train()(*flat([DOCUMENTS[1]]))
     torch.testing.assert_close(found, expected)
     found.sum().backward()
     assert all(
@@ -116,9 +125,22 @@ def test_a_training_batch_of_one_document_works_and_leaves_the_statistics():
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_in_training_the_penalty_comes_with_the_logits():
+    settings = {"head_dropout": 0.0, "hidden_dropout": 0.0}
+    model = tiny_classifier(encoder=NO_DROPOUT, alpha=3.0, beta=2.0, **settings)
+    assert model.classify(*flat(DOCUMENTS)).penalty.item() == 0.0
+    model.train()
+    expected = DocumentPenalty(len(DOCUMENTS), 3.0, 2.0)
+    for window in read_windows(model.encoder, *flat(DOCUMENTS), 4):
+        expected.add(window)
+    found = model.classify(*flat(DOCUMENTS))
+    torch.testing.assert_close(found.penalty, expected.total())
+    torch.testing.assert_close(found.logits, model(*flat(DOCUMENTS)))
+
+
 def test_running_statistics_are_those_of_the_first_batch_after_it():
     model = tiny_classifier(encoder=NO_DROPOUT).train()
-    model(*padded(DOCUMENTS))
+    model(*flat(DOCUMENTS))
     pooled = torch.stack([pooled_alone(model, document) for document in DOCUMENTS])
     norm = model.head.norms[0]
     torch.testing.assert_close(norm.running_mean, pooled.mean(0))
@@ -127,7 +149,7 @@ def test_running_statistics_are_those_of_the_first_batch_after_it():
 
 def test_dropout_acts_in_training_only():
     model = tiny_classifier()
-    batch = padded(DOCUMENTS)
+    batch = flat(DOCUMENTS)
     assert torch.equal(model(*batch), model(*batch))
     model.train()
     assert not torch.equal(model(*batch), model(*batch))

@@ -209,15 +209,6 @@ def test_a_batch_is_computed_once_per_distinct_document(pipeline):
     assert calls == [3]
 
 
-def test_the_cache_gives_a_hit_and_a_miss_the_same_numbers(pipeline):
-    nlp = pipeline()
-    pipe = initialize(nlp)
-    docs = [nlp.make_doc(TEXT)]
-    miss, hit = pipe.predict_cached(docs), pipe.predict_cached(docs)
-    assert_array_equal(miss[0], hit[0])
-    assert_allclose(miss[0], pipe.predict(docs)[0], atol=2e-3)
-
-
 def test_the_cache_is_emptied_when_weights_are_loaded(pipeline, elmo_path):
     nlp = pipeline()
     pipe = initialize(nlp)
@@ -282,26 +273,6 @@ def test_a_document_without_vectors_is_an_error_in_prediction(pipeline):
             nlp(TEXT)
 
 
-def test_training_beside_an_excluded_encoder_learns_from_it_all_the_same(pipeline):
-    losses = []
-    for settings in ({}, {"exclude": ["elmo_tok2vec"]}):
-        numpy.random.seed(0)
-        nlp = pipeline()
-        initialize(nlp)
-        losses.append(
-            [step["tagger"] for step in train(nlp, 5, Adam(0.01), **settings)]
-        )
-    assert_allclose(losses[0], losses[1], rtol=1e-4)
-
-
-def test_training_on_annotations_of_an_excluded_encoder_works(pipeline):
-    nlp = pipeline()
-    initialize(nlp)
-    settings = {"exclude": ["elmo_tok2vec"], "annotates": ["elmo_tok2vec"]}
-    losses = train(nlp, 10, Adam(0.05), **settings)
-    assert losses[-1]["tagger"] < losses[0]["tagger"]
-
-
 def test_layers_can_be_taken_off_a_document(elmo):
     elmo.add_pipe("doc_cleaner", config={"attrs": {"tensor": None, "_.elmo": None}})
     doc = elmo(TEXT)
@@ -320,22 +291,6 @@ def test_replaced_listeners_predict_the_same_and_can_be_saved(pipeline, tmp_path
     assert [token.tag_ for token in nlp(TEXT)] == expected
     nlp.to_disk(tmp_path)
     assert [token.tag_ for token in spacy.load(tmp_path)(TEXT)] == expected
-
-
-@pytest.mark.parametrize("frozen", [True, False])
-def test_replaced_listeners_stay_frozen_or_not(elmo_path, frozen):
-    nlp = load({"elmo_tok2vec": {"source": str(elmo_path)}, "tagger": tagger()})
-    source = nlp.get_pipe("elmo_tok2vec")
-    source.frozen = frozen
-    initialize(nlp)
-    nlp.replace_listeners("elmo_tok2vec", "tagger", ["model.tok2vec"])
-    node = next(n for n in nlp.get_pipe("tagger").model.walk() if n.name == "bilm")
-    module = node.shims[0].module
-    assert node.shims[0].id != source.shim.id
-    before = parameters(module)
-    train(nlp, 3, Adam(0.05))
-    assert bool(changed(module, before)) is not frozen
-    assert source.listeners == []
 
 
 def test_a_sourced_component_keeps_its_predictions(pipeline, tmp_path):

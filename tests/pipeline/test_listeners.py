@@ -89,13 +89,23 @@ def matrix(seed=0):
     )
 
 
-@pytest.fixture(params=[ELMO, AWD_LSTM], ids=lambda kind: kind.attribute)
+@pytest.fixture(params=[ELMO, AWD_LSTM], ids=str)
 def kind(request):
     """A kind of language model; a test of one alone has a mark that says so."""
     return request.param
 
 
 elmo_alone = pytest.mark.parametrize("kind", [ELMO], ids=["elmo"], indirect=True)
+# What a mix makes of layers does not depend on where they come from.
+every_choice = pytest.mark.parametrize(
+    "kind, name",
+    [
+        *((ELMO, name) for name in CHOICES),
+        *((AWD_LSTM, name) for name in ("start", "concat", "allennlp")),
+    ],
+    indirect=["kind"],
+    ids=str,
+)
 
 
 @pytest.fixture
@@ -153,7 +163,7 @@ def keep_boundaries(model, gradients=None):
         model._func = watched
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@every_choice
 @pytest.mark.parametrize("projection", [None, 5])
 def test_every_choice_trains_and_survives_disk_and_bytes(
     kind, build, tmp_path, name, projection
@@ -167,7 +177,7 @@ def test_every_choice_trains_and_survives_disk_and_bytes(
         assert_array_equal(scores(other), scores(nlp))
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@every_choice
 @pytest.mark.parametrize("projection", [None, 5])
 def test_replaced_listeners_take_everything_along(
     kind, build, tmp_path, name, projection
@@ -189,7 +199,7 @@ def test_replaced_listeners_take_everything_along(
     assert not numpy.allclose(scores(loaded), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@every_choice
 def test_only_batch_norms_make_results_depend_on_the_batch(kind, build, name):
     nlp = build(tagger=tagger(choice(name, kind=kind)))
     train(nlp, 3, Adam(0.05))
@@ -208,7 +218,7 @@ def test_a_listener_with_its_own_width_stands_below_other_layers(kind, build):
     }
     nlp = build(tagger=tagger(config))
     widths = [node.get_dim("nO") for node in nlp.get_pipe(kind.component).listeners]
-    assert widths == [3 * kind.width, 7]
+    assert widths == [kind.n_layers * kind.width, 7]
     losses = train(nlp, 10, Adam(0.02))
     assert losses[-1]["tagger"] < losses[0]["tagger"]
 
@@ -292,7 +302,7 @@ def test_a_language_model_gets_the_sum_of_all_listeners_gradients(kind, build):
         gradients = {n: p.grad for n, p in pipe.language_model.named_parameters()}
         moved[exclude] = {n: g.clone() for n, g in gradients.items() if g is not None}
     parts = {name.split(".")[0] for name, _ in pipe.language_model.named_parameters()}
-    heads = {"softmax_head", "decoder_bias"}
+    heads = {"head", "decoder_bias"}
     assert {name.split(".")[0] for name in moved[None]} == parts - heads
     for name, total in moved[None].items():
         one, other = moved["senter"][name], moved["tagger"][name]
@@ -632,6 +642,47 @@ def test_a_disabled_listener_does_not_matter_to_the_others(kind, build):
     with nlp.select_pipes(enable=[kind.component]):
         assert nlp(TEXT)._.get(kind.attribute).n_layers == kind.n_layers
     assert nlp(TEXT).has_annotation("SENT_START")
+
+
+def test_the_cache_gives_a_hit_and_a_miss_the_same_numbers(kind, build):
+    nlp = build(tagger=tagger(choice(kind=kind)))
+    pipe, docs = nlp.get_pipe(kind.component), [nlp.make_doc(TEXT)]
+    miss, hit = pipe.predict_cached(docs), pipe.predict_cached(docs)
+    assert_array_equal(miss[0], hit[0])
+    assert_allclose(miss[0], pipe.predict(docs)[0], atol=2e-3)
+
+
+def test_training_beside_an_excluded_encoder_learns_from_it_all_the_same(kind, build):
+    losses = []
+    for settings in ({}, {"exclude": [kind.component]}):
+        numpy.random.seed(0)
+        nlp = build(tagger=tagger(choice(kind=kind)))
+        steps = train(nlp, 5, Adam(0.01), **settings)
+        losses.append([step["tagger"] for step in steps])
+    assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_training_on_annotations_of_an_excluded_encoder_works(kind, build):
+    nlp = build(tagger=tagger(choice(kind=kind)))
+    settings = {"exclude": [kind.component], "annotates": [kind.component]}
+    losses = train(nlp, 10, Adam(0.05), **settings)
+    assert losses[-1]["tagger"] < losses[0]["tagger"]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_replaced_listeners_stay_frozen_or_not(kind, build, frozen):
+    nlp = build(frozen=frozen, tagger=tagger(choice(kind=kind)))
+    source = nlp.get_pipe(kind.component)
+    nlp.replace_listeners(kind.component, "tagger", ["model.tok2vec"])
+    nodes = nlp.get_pipe("tagger").model.walk()
+    node = next(node for node in nodes if node.name == source.model.name)
+    module = node.shims[0].module
+    assert node.shims[0].id != source.shim.id
+    before = parameters(module)
+    train(nlp, 3, Adam(0.05))
+    after = module.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before) is frozen
+    assert source.listeners == []
 
 
 def loop_config(corpus, kind, path, components, **training):

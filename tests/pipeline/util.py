@@ -26,6 +26,9 @@ class Kind(NamedTuple):
     width: int
     weight: str
 
+    def __str__(self) -> str:
+        return self.attribute
+
 
 ELMO = Kind("elmo_tok2vec", "elmo", 3, WIDTH, "forward_layers.0.weight_ih")
 AWD_LSTM = Kind("awd_lstm_tok2vec", "awd_lstm", 2, 8, "layers.0.weight_hh_l0")

@@ -66,8 +66,9 @@ def test_owners_tell_which_token_each_piece_belongs_to(words):
     assert found.owners == sorted(found.owners)
     real = {token.i for token in doc if not token.is_space}
     assert set(found.owners[1:]) <= real
-    texts = [word for word, following in zip(words, words[2:]) if word == following]
-    if not texts:
+    read = [token.text for token in doc if not token.is_space]
+    # Words that come three times in a row are read once.
+    if all(word != following for word, following in zip(read, read[2:])):
         assert set(found.owners[1:]) == real
 
 
