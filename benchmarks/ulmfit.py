@@ -144,7 +144,9 @@ def trec6(
         {},
         f"{len(dev)} questions of the training part are held out. The language model "
         "was pretrained on Wikipedia for 57 minutes on one CPU core "
-        "(`assets/models/en_ulmfit_sm`) and fine-tuned on the questions without labels.",
+        "(`assets/models/en_ulmfit_sm`) and fine-tuned on the questions without labels. With "
+        "all labels, all layers learn from the first step on (3 epochs); in gradual stages of "
+        "the same length the errors of seed 0 were 16.7 and 19.4 %.",
     )
     report(task, work, seeds, jobs)
 
@@ -253,7 +255,7 @@ def imdb(
     task = Task(
         "imdb",
         {FULL: tuned, NO_FINETUNING: SHIPPED, SCRATCH: None},
-        [labelled(train, corpus, len(train), seeds, steps=90)],
+        [labelled(train, corpus, len(train), seeds, steps=240)],
         write_corpus(dev, corpus, "dev"),
         {},
         "1,000 other reviews are scored, half of them positive, as are the labelled "
