@@ -146,7 +146,10 @@ def _with_tokenizer(imported: ImportedULMFiT, lang: str) -> Checkpoint:
 
 def _check_pieces(tokenizer: SentencePieceTokenizer, words: Sequence[str]) -> None:
     """Make sure that a vocabulary consists of a SentencePiece model's pieces."""
-    pieces = set(tokenizer.pieces)
+    try:
+        pieces = set(tokenizer.pieces)
+    except ValueError as error:
+        raise ValueError(f"The spm.model beside the weights: {error}") from error
     others = [word for word in words if word not in pieces]
     if len(others) > len(words) / 2:
         raise ValueError(
