@@ -108,11 +108,11 @@ def _encoder_prefix(state: Mapping[str, Tensor], name: str) -> str:
 def _layer_numbers(state: Mapping[str, Tensor], prefix: str, name: str) -> List[int]:
     pattern = re.compile(rf"{re.escape(prefix)}rnns\.(\d+)\.")
     numbers = sorted({int(m[1]) for key in state if (m := pattern.match(key))})
-    missing = sorted(set(range(numbers[-1])) - set(numbers))
-    if missing:
+    missing = next((i for i, number in enumerate(numbers) if number != i), None)
+    if missing is not None:
         raise ValueError(
-            f"{name} lacks the layer {prefix}rnns.{missing[0]}, but has rnns."
-            f"{numbers[-1]}. Was it saved completely?"
+            f"{name} lacks the layer {prefix}rnns.{missing}, but has rnns.{numbers[-1]}. "
+            "Was it saved completely?"
         )
     return numbers
 

@@ -4,6 +4,7 @@ from enum import Enum
 from pathlib import Path
 from typing import List, Optional, Tuple
 
+import torch
 import typer
 from spacy.cli._util import Arg, Opt, app
 from wasabi import msg
@@ -70,6 +71,8 @@ def explain_cli(
     with user_errors():
         text = _read_text(text)
         prepare(use_gpu, None, False)
+        # Scores are what explain gives in Python, to the last digits of float32.
+        torch.set_float32_matmul_precision("highest")
         nlp = load_pipeline(pipeline, fix=_TRAIN)
         doc = nlp(text)
         methods = METHODS if method is Method.all else [method.value]

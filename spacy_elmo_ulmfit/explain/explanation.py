@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
-from thinc.api import Model
 
 from ..layers.awd_lstm_shim import AWDLSTMShim
 from ..modules.attribution import (
@@ -18,6 +17,7 @@ from ..modules.attribution import (
     occlusion,
 )
 from ..modules.classifier import ULMFiTClassifier
+from ..pipeline.ulmfit_textcat import ULMFiTClassifierPipe
 from ..text import Vocabulary
 
 INTRINSIC_ATTENTION = "intrinsic-attention"
@@ -172,28 +172,15 @@ def find_classifier(nlp: Language, component: Optional[str] = None) -> Classifie
     names = list(pipes) if component is None else [component]
     for name in names:
         pipe: Any = pipes.get(name)
-        shims = _classifier_shims(pipe)
-        if shims:
-            return Classifier(list(pipe.labels), pipe.multi_label, shims)
+        if isinstance(pipe, ULMFiTClassifierPipe):
+            shims = list(pipe.shims.values())
+            return Classifier(list(cast(Any, pipe).labels), pipe.multi_label, shims)
     wanted = "component" if component is None else f"component {component!r}"
     raise ValueError(
         f"The pipeline has no {wanted} made by ulmfit_textcat or "
         f"ulmfit_textcat_multilabel; it has {', '.join(pipes) or 'none at all'}. Only "
         "ULMFiT's classifiers can be explained."
     )
-
-
-def _classifier_shims(pipe: Any) -> List[AWDLSTMShim]:
-    """Return the shims of all classifiers in a component's model."""
-    model = getattr(pipe, "model", None)
-    if not isinstance(model, Model):
-        return []
-    return [
-        shim
-        for node in model.walk()
-        for shim in node.shims
-        if isinstance(shim, AWDLSTMShim) and shim.kind == ULMFiTClassifier.kind
-    ]
 
 
 def _probabilities(classifier: Classifier, doc: Doc) -> Dict[str, float]:

@@ -252,8 +252,11 @@ class LanguageModelShim(TorchShim):
     def set_module(
         self, module: nn.Module, vocabulary: Optional[Vocabulary]
     ) -> nn.Module:
-        """Take a module and the vocabulary it belongs to."""
-        self._model = module.to(get_torch_default_device())
+        """Take a module and the vocabulary it belongs to.
+
+        It is ready for prediction: who trains says so.
+        """
+        self._model = module.to(get_torch_default_device()).eval()
         self.vocabulary = vocabulary
         if self.trainable_groups is not None:
             self.set_trainable_groups(self.trainable_groups)

@@ -1,7 +1,7 @@
 """Text that is rewritten step by step and knows where each character came from."""
 
 import re
-from typing import Callable, Iterable, List, NamedTuple, Tuple
+from typing import Callable, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy
 from numpy.typing import NDArray
@@ -69,10 +69,13 @@ class AlignedText:
         self.text = text + self.text
         self.origins = numpy.concatenate([numpy.full(len(text), -1), self.origins])
 
-    def strip(self) -> None:
-        """Remove white space at both ends."""
-        start = len(self.text) - len(self.text.lstrip())
-        self.text = self.text.strip()
+    def strip(self, characters: Optional[str] = None) -> None:
+        """Remove characters at both ends.
+
+        characters (Optional[str]): The characters; by default white space.
+        """
+        start = len(self.text) - len(self.text.lstrip(characters))
+        self.text = self.text.strip(characters)
         self.origins = self.origins[start : start + len(self.text)]
 
     def write(self, edits: Iterable[Tuple[int, int, List[Piece]]]) -> None:

@@ -1,5 +1,6 @@
 """Sub-words of a SentencePiece model, as MultiFiT's language models read them."""
 
+import re
 from itertools import accumulate
 from typing import Any, Dict, List, Tuple
 
@@ -11,6 +12,7 @@ from .aligned_text import AlignedText, Piece
 from .fastai_v1 import SPECIALS, mark_capitals, rewrite
 from .lm_tokens import LMTokens, find_owners
 from .pieces import PieceReader, cut, lay_out
+from .text_rules import separate
 from .token_rules import BEGIN, FIELD
 
 # SentencePiece's mark of the beginning of a word.
@@ -29,6 +31,7 @@ _ESCAPES = (
     ("]", "&#93;"),
 )
 _HYPHEN = "-"
+_SYMBOLS = re.compile(r"[^\w\s.,'`-]|_")
 
 
 class SentencePieceTokenizer:
@@ -59,6 +62,7 @@ class SentencePieceTokenizer:
         if self.split_words:
             _split_words(text, doc)
         text.prepend(f"{BEGIN} {FIELD} 1 " if self.mark_fields else f"{BEGIN} ")
+        text.strip(" ")
         rewrite(text)
         pieces = cut(text.text)
         words, places = zip(*self._pieces(pieces))
@@ -152,13 +156,15 @@ class SentencePieceTokenizer:
 
 
 def _split_words(text: AlignedText, doc: Doc) -> None:
-    """Write a space between the tokens of a document, and characters as Moses does."""
-    edits = []
+    """Separate the words of a document nearly as Moses' tokenizer does."""
+    places = []
     for token in doc[1:]:
         before = doc[token.i - 1]
         hyphened = _HYPHEN in (token.text, before.text)
         if not before.whitespace_ and not hyphened:
-            edits.append((token.idx, token.idx, [Piece(" ", token.idx - 1, token.idx)]))
-    text.write(edits)
+            # Moses splits don't before the apostrophe.
+            places.append(token.idx + (token.lower_ == "n't"))
+    text.write((place, place, [Piece(" ", place - 1, place)]) for place in places)
+    separate(text, _SYMBOLS)
     for old, new in _ESCAPES:
         text.replace(old, new)

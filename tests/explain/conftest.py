@@ -3,7 +3,7 @@ from typing import Dict
 import pytest
 from spacy.language import Language
 
-from .util import train_classifier
+from .util import train_classifier, train_ensemble
 
 
 @pytest.fixture(scope="package")
@@ -12,6 +12,7 @@ def pipelines() -> Dict[str, Language]:
     return {
         "exclusive": train_classifier(),
         "multilabel": train_classifier("ulmfit_textcat_multilabel"),
+        "ensemble": train_ensemble(),
     }
 
 

@@ -5,9 +5,12 @@ import pytest
 import spacy
 from numpy.testing import assert_allclose
 from spacy.tokens import Doc
-from thinc.api import Model
 
 from spacy_elmo_ulmfit.explain import METHODS, Explanation, correlation, explain
+from spacy_elmo_ulmfit.modules.attribution import (
+    input_gradients,
+    intrinsic_attention,
+)
 
 from .util import train_classifier
 
@@ -16,7 +19,7 @@ TEXT = "We took the night train to Rome, and a bowl of soup."
 UNKNOWN = "quark"
 
 
-@pytest.mark.parametrize("kind", ["exclusive", "multilabel"])
+@pytest.mark.parametrize("kind", ["exclusive", "multilabel", "ensemble"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_scores_every_token_of_the_document(pipelines, kind, method):
     nlp = pipelines[kind]
@@ -38,7 +41,7 @@ def test_intrinsic_attention_is_a_share_of_the_largest(classifier):
     assert scores.max() == 1.0 and scores.min() > 0
 
 
-@pytest.mark.parametrize("kind", ["exclusive", "multilabel"])
+@pytest.mark.parametrize("kind", ["exclusive", "multilabel", "ensemble"])
 def test_occlusion_is_the_change_that_a_user_sees_without_the_word(pipelines, kind):
     nlp = pipelines[kind]
     words = ["tea", "and", "soup", "on", "a", "train"]
@@ -93,24 +96,30 @@ def test_a_document_without_words_is_explained_by_nothing(classifier, text, meth
     assert sum(found.probabilities.values()) == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_models_that_are_averaged_are_explained_together(method):
-    pipelines = [train_classifier(), train_classifier(direction="backward", seed=1)]
-    doc = pipelines[0].make_doc("Soup on the night train")
-    alone = [explain(nlp, doc, "food", method) for nlp in pipelines]
-    both = train_classifier()
-    models = [nlp.get_pipe("textcat").model for nlp in pipelines]
-    both.get_pipe("textcat").model = Model("both", lambda *_: None, layers=models)
-    found = explain(both, doc, "food", method)
-    for label, probability in found.probabilities.items():
-        mean = numpy.mean([one.probabilities[label] for one in alone])
-        assert probability == pytest.approx(mean, abs=1e-6)
-    assert found.words == alone[0].words == alone[1].words
-    if method == METHODS[0]:
-        assert found.scores.max() == 1.0
-    else:
-        mean = (alone[0].scores + alone[1].scores) / 2
-        assert_allclose(found.scores, mean, atol=1e-6)
+@pytest.mark.parametrize(
+    "method, function",
+    [
+        ("intrinsic-attention", intrinsic_attention),
+        ("input-gradients", input_gradients),
+    ],
+)
+def test_gradients_of_both_directions_are_averaged(pipelines, method, function):
+    nlp = pipelines["ensemble"]
+    doc = nlp("Soup on the night train")
+    parts = []
+    for shim in nlp.get_pipe("textcat").shims.values():
+        read = shim.read(doc)
+        ids, _ = shim.word_ids([read])
+        scores = function(shim.module, ids, 0, multi_label=False).numpy()
+        owners = numpy.array(read.owners)
+        parts.append([scores[owners == i].sum() for i in range(len(doc))])
+    assert not numpy.allclose(*parts)
+    expected = numpy.mean(parts, axis=0)
+    if function is intrinsic_attention:
+        expected = expected / expected.max()
+    found = explain(nlp, doc, "food", method)
+    assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-7)
+    assert found.words[0] == ("xxmaj", "soup")
 
 
 def explanation_of(method, scores, words=None):

@@ -1,6 +1,6 @@
 """Tiny classifiers that have learnt to tell food from travel."""
 
-from typing import Any
+from typing import Any, Dict
 
 import torch
 from spacy.language import Language
@@ -27,6 +27,21 @@ def train_classifier(
     """Train a pipeline of one classifier, `model` being settings of its architecture."""
     fix_random_seed(seed)
     component = {"factory": factory, "model": {**MODEL, **model}}
+    return _train(component, lang)
+
+
+def train_ensemble() -> Language:
+    """Train a pipeline of a forward and a backward classifier that are averaged."""
+    fix_random_seed(0)
+    model = {
+        "@architectures": "spacy-elmo-ulmfit.ULMFiTEnsemble.v1",
+        "forward": MODEL,
+        "backward": {**MODEL, "direction": "backward"},
+    }
+    return _train({"factory": "ulmfit_textcat", "model": model}, "en")
+
+
+def _train(component: Dict[str, Any], lang: str) -> Language:
     config = {
         "nlp": {"lang": lang, "pipeline": ["textcat"]},
         "components": {"textcat": component},
@@ -45,10 +60,10 @@ def train_classifier(
 
 def _soften(nlp: Language) -> None:
     """Scale the last layer: a classifier that is sure of all has little to explain."""
-    shim = nlp.get_pipe("textcat").shim
-    module = shim.module.eval()
-    texts = [shim.read(nlp.make_doc(text)) for text, _ in CATS]
-    with torch.no_grad():
-        factor = 2.0 / module(*shim.word_ids(texts)).abs().max()
-        for parameter in module.head.linears[-1].parameters():
-            parameter.mul_(factor)
+    for shim in nlp.get_pipe("textcat").shims.values():
+        module = shim.module.eval()
+        texts = [shim.read(nlp.make_doc(text)) for text, _ in CATS]
+        with torch.no_grad():
+            factor = 2.0 / module(*shim.word_ids(texts)).abs().max()
+            for parameter in module.head.linears[-1].parameters():
+                parameter.mul_(factor)

@@ -1,9 +1,11 @@
 import numpy
 import pytest
 import spacy
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from thinc.api import Adam
 
+from ..conftest import AWD_LSTM, create_language_model
 from .util import listener, load, tagged, tagger, train
 
 TEXT = "Anna lives in ROME .\n She works a lot ."
@@ -27,8 +29,6 @@ def test_vectors_do_not_depend_on_the_batch(awd_lstm):
 
 
 def test_a_token_has_the_vector_after_all_of_its_pieces(awd_lstm):
-    import torch
-
     pipe = awd_lstm.get_pipe("awd_lstm_tok2vec")
     doc = awd_lstm("Anna met BOB")
     words, owners = pipe.lm_tokens(doc)
@@ -38,6 +38,24 @@ def test_a_token_has_the_vector_after_all_of_its_pieces(awd_lstm):
     _, outputs, _ = pipe.language_model(ids)
     expected = outputs[-1][0, [2, 3, 5]].detach().numpy()
     assert_allclose(doc._.awd_lstm.layer(1), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("rnn", ["lstm", "qrnn"])
+def test_the_module_of_a_loaded_pipeline_predicts_word_by_word(rnn, tmp_path):
+    create_language_model(f'{AWD_LSTM}rnn = "{rnn}"\n').to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
+    pipe = nlp.get_pipe("awd_lstm_tok2vec")
+    module, ids = pipe.language_model, torch.arange(2, 8).view(1, -1)
+    logits, outputs, state = module(ids)
+    assert logits.shape == (1, 6, len(pipe.vocabulary))
+    assert [output.shape for output in outputs] == [(1, 6, 10), (1, 6, 8)]
+    one_by_one, going_on = [], None
+    for word in ids.T:
+        piece, _, going_on = module(word.view(1, 1), going_on)
+        one_by_one.append(piece)
+    torch.testing.assert_close(torch.cat(one_by_one, dim=1), logits)
+    for found, expected in zip(going_on, state, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_disk_round_trip(awd_lstm, tmp_path):
