@@ -117,8 +117,10 @@ def find_model(
         if shim.kind in kinds:
             return SourceModel(name, shim)
     wanted = " or ".join(_FACTORIES[kind] for kind in kinds)
+    either = tuple(kinds) == _LANGUAGE_MODELS
+    described = "language model" if either else " or ".join(kinds)
     raise ValueError(
-        f"{source} holds no {' or '.join(kinds)} (component {wanted}); it has "
+        f"{source} holds no {described} (component {wanted}); it has "
         f"{', '.join(found) or nlp.pipe_names}. Give the path of a pipeline that "
         f"'python -m spacy lm pretrain' wrote for {wanted}."
     )
