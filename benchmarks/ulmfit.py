@@ -210,8 +210,9 @@ def agnews(
             SCRATCH: None,
         },
         [
-            labelled(unlabelled, corpus, 100, seeds, steps=120),
-            labelled(unlabelled, corpus, 500, seeds, steps=160),
+            # As many epochs as fastai's runs had: 6,000 texts read, 32 at a time.
+            labelled(unlabelled, corpus, 100, seeds, steps=190),
+            labelled(unlabelled, corpus, 500, seeds, steps=190),
         ],
         write_corpus(dev, corpus, "dev"),
         SMALL,
