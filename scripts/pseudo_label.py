@@ -20,6 +20,7 @@ from wasabi import msg
 from spacy_elmo_ulmfit.cli._util import user_errors
 from spacy_elmo_ulmfit.explain.error_analysis import find_categorizer
 from spacy_elmo_ulmfit.pretraining.corpora import RawTextReader
+from spacy_elmo_ulmfit.replacing import replacing
 from spacy_elmo_ulmfit.vectors.docbin import load_docbin
 
 
@@ -166,10 +167,8 @@ def _labelled_doc(nlp: Language, guess: Guess, labels: Sequence[str]) -> Doc:
 
 
 def _write(docs: List[Doc], output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f"{output.name}.tmp")
-    DocBin(docs=docs).to_disk(temporary)
-    temporary.replace(output)
+    with replacing(output) as temporary:
+        DocBin(docs=docs).to_disk(temporary)
 
 
 def _facts(

@@ -10,6 +10,8 @@ from spacy.cli._util import import_code, parse_config_overrides, setup_gpu
 from thinc.api import Config
 from wasabi import msg
 
+from ..replacing import replacing
+
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -75,7 +77,5 @@ def write_text(path: Path, text: str) -> None:
     """
     if path.is_dir():
         raise ValueError(f"{path} is a directory. Give the name of a file in it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from ..checkpoints import Checkpoint, write_bilm_tf, write_fastai
 from ..checkpoints.bilm_tf import OPTIONS_FILE
 from ..checkpoints.fastai_writer import VOCABULARY_FILE
 from ..pipeline.source import find_model, load_pipeline
-from ..pretraining.loop import replace_directory
+from ..replacing import replace_directory
 from ._util import check_directory, user_errors
 from .lm import lm_cli
 
@@ -71,6 +71,5 @@ def export_cli(
             folder.mkdir(parents=True)
             exporter.write(folder, found.checkpoint(), labels)
 
-        output_path.parent.mkdir(parents=True, exist_ok=True)
         replace_directory(output_path, write)
         msg.good(f"Saved the language model ({format.value})", str(output_path))

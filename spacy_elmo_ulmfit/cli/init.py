@@ -11,7 +11,7 @@ from ..checkpoints import read_elmo, read_ulmfit
 from ..checkpoints.options import read_text
 from ..modules.awd_lstm import BACKWARD, FORWARD
 from ..pipeline.imported import create_elmo_pipeline, create_ulmfit_pipeline
-from ..pretraining.loop import replace_directory
+from ..replacing import replace_directory
 from ._util import check_directory, user_errors
 
 
@@ -86,7 +86,6 @@ def init_elmo_cli(
             warm_text=_read_sentences(warm_text),
             alignment=alignment,
         )
-        output_path.parent.mkdir(parents=True, exist_ok=True)
         replace_directory(output_path, nlp.to_disk)
         for note in imported.notes:
             msg.warn(note)
@@ -140,7 +139,6 @@ def init_ulmfit_cli(
             multilabel=multilabel,
             storage=storage.value,
         )
-        output_path.parent.mkdir(parents=True, exist_ok=True)
         replace_directory(output_path, nlp.to_disk)
         for note in imported.notes:
             msg.warn(note)

@@ -13,6 +13,7 @@ from ..pretraining.corpora import RawTextReader
 from ..pretraining.evaluate import evaluate_language_model
 from ..pretraining.loop import LanguageModelTrainer
 from ..pretraining.setup import read_stream, setup_finetuning, setup_pretraining
+from ..replacing import replacing
 from ._util import CONTEXT, load_config, prepare, user_errors
 
 lm_cli = typer.Typer(
@@ -97,8 +98,8 @@ def evaluate_cli(
         metrics = _evaluate(pipeline, text_path)
         print_metrics(metrics)
         if output_path is not None:
-            output_path.parent.mkdir(parents=True, exist_ok=True)
-            srsly.write_json(output_path, metrics)
+            with replacing(output_path) as temporary:
+                srsly.write_json(temporary, metrics)
 
 
 def print_metrics(metrics: Dict[str, float]) -> None:

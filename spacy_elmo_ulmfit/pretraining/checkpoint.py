@@ -1,12 +1,13 @@
 """What a killed training run needs to go on as if nothing had happened."""
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict
 
 import torch
 from torch import nn
+
+from ..replacing import replacing
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -60,9 +61,8 @@ def save_checkpoint(
         "torch_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    temporary = directory / f"{CHECKPOINT_FILE}.tmp"
-    torch.save(data, temporary)
-    os.replace(temporary, directory / CHECKPOINT_FILE)
+    with replacing(directory / CHECKPOINT_FILE) as temporary:
+        torch.save(data, temporary)
 
 
 def load_checkpoint(directory: Path) -> Dict[str, Any]:

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import nn
 
 from ..modules.bilm import BiLM, BiLMState
 from ..pipeline.source import META_KEY
+from ..replacing import replace_directory
 from ..text import BEGIN_SENTENCE, ByteIndexer, Indexer, Vocabulary
 from ..text.neutral import store_warm_state
 from .checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint
@@ -317,21 +317,6 @@ def neutral_sentences(stream: TokenStream) -> List[List[str]]:
         [stream.types[i] for i in text[edges[sentence] + 1 : edges[sentence + 1]]]
         for sentence in middling[:_N_NEUTRAL]
     ]
-
-
-def replace_directory(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a directory under a temporary name, then put it in the old one's place."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    old = path.with_name(f"{path.name}.old")
-    for leftover in (temporary, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    write(temporary)
-    if path.exists():
-        path.rename(old)
-    temporary.rename(path)
-    if old.exists():
-        shutil.rmtree(old)
 
 
 def _rates(learn_rate: "float | Iterable[float]") -> Iterator[float]:

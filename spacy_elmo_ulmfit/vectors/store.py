@@ -1,13 +1,12 @@
 """Files of vectors: written as documents come, read back in their order."""
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Iterable, Iterator, Union
 
 from spacy.tokens import Doc
 from spacy.util import ensure_path
 
+from ..replacing import replacing
 from .docbin import read_docbin, write_docbin
 from .hdf5 import read_hdf5, require_h5py, write_hdf5
 from .settings import TokenVectors, VectorSettings
@@ -44,8 +43,7 @@ def write_vectors(
     """
     path = ensure_path(path)
     check_output(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         if _is_hdf5(path):
             write_hdf5(temporary, docs, settings)
         else:
@@ -76,14 +74,3 @@ def _is_hdf5(path: Path) -> bool:
             f"{', '.join(known[:-1])} or {known[-1]}."
         )
     return path.suffix in HDF5_SUFFIXES
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name that becomes the file's when nothing went wrong."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ from spacy_elmo_ulmfit.pretraining.checkpoint import load_checkpoint
 from spacy_elmo_ulmfit.pretraining.loop import (
     LanguageModelTrainer,
     neutral_sentences,
-    replace_directory,
     scale_dropouts,
 )
 from spacy_elmo_ulmfit.pretraining.setup import setup_finetuning, setup_pretraining
@@ -435,24 +434,3 @@ def test_neutral_sentences_are_the_first_of_middling_length(lengths, expected):
     docs = [make_doc([f"w{i}" for i in range(n)]) for n in lengths]
     sentences = neutral_sentences(stream_of("bilm", docs))
     assert sentences == [[f"w{i}" for i in range(n)] for n in expected]
-
-
-def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "model"
-
-    def write(name):
-        def function(folder):
-            folder.mkdir()
-            (folder / name).write_text("x")
-            if name == "broken":
-                raise OSError("disk full")
-
-        return function
-
-    replace_directory(path, write("first"))
-    with pytest.raises(OSError):
-        replace_directory(path, write("broken"))
-    assert [file.name for file in path.iterdir()] == ["first"]
-    replace_directory(path, write("second"))
-    assert [file.name for file in path.iterdir()] == ["second"]
-    assert [file.name for file in tmp_path.iterdir()] == ["model"]
