@@ -30,8 +30,7 @@ class AWDLSTMShim(LanguageModelShim):
     def tokenizer(self) -> LMTokenizer:
         """How text is read; an error when there are no weights yet."""
         if self._tokenizer is None:
-            self.module.eval()
-            raise ValueError("The language model has weights, but no tokenizer.")
+            raise ValueError(self.no_weights)
         return self._tokenizer
 
     @property
@@ -73,6 +72,14 @@ class AWDLSTMShim(LanguageModelShim):
         """
         tokens = self.tokenizer(doc)
         return tokens.reversed() if self.direction == BACKWARD else tokens
+
+    def words_of(self, doc: Doc) -> List[str]:
+        """Return the words of `read` alone.
+
+        doc (Doc): The document.
+        RETURNS (List[str]): The words in the order they are read.
+        """
+        return self.read(doc).words
 
     def word_ids(self, documents: Sequence[LMTokens]) -> Tuple[Tensor, List[int]]:
         """Number the words of documents.

@@ -230,13 +230,18 @@ class LanguageModelShim(TorchShim):
     def module(self) -> nn.Module:
         """The torch module; an error when there are no weights yet."""
         if self._model is None:
-            raise ValueError(
-                f"This {self.kind} has no weights yet. Take a trained one with "
-                'source = "PIPELINE" in the component\'s config block, or with '
-                'path = "PIPELINE" in [initialize.components.NAME], or make one with '
-                "'python -m spacy lm pretrain'."
-            )
+            raise ValueError(self.no_weights)
         return self._model
+
+    @property
+    def no_weights(self) -> str:
+        """What to say to those who use a model without weights."""
+        return (
+            f"This {self.kind} has no weights yet. Take a trained one with "
+            'source = "PIPELINE" in the component\'s config block, or with '
+            'path = "PIPELINE" in [initialize.components.NAME], or make one with '
+            "'python -m spacy lm pretrain'."
+        )
 
     def create(self, vocabulary: Optional[Vocabulary], **sizes: Any) -> nn.Module:
         """Build the module with fresh weights.

@@ -133,10 +133,7 @@ def read_stream(
     shim = _language_model_shim(nlp, component)
     prepared = prepared_docs(nlp, component, _as_docs(docs))
     if isinstance(shim, AWDLSTMShim):
-        reading = shim
-        return build_stream(
-            prepared, lambda doc: reading.read(doc).words, source=source
-        )
+        return build_stream(prepared, shim.words_of, source=source)
     model = cast(TrainablePipe, nlp.get_pipe(component)).model
     sequences = model.attrs.get("sequences", "sents")
     return build_stream(

@@ -2,9 +2,6 @@
 
 from .characters import BEGIN_SENTENCE, END_SENTENCE, words_to_chars
 from .doc_tokenizer import DocTokenizer
-from .fastai_v07 import V07Tokenizer
-from .fastai_v1 import V1Tokenizer
-from .fastai_v2 import V2Tokenizer
 from .indexers import (
     ByteIndexer,
     DictionaryIndexer,
@@ -29,9 +26,6 @@ __all__ = [
     "LMTokens",
     "SentencePieceTokenizer",
     "TokenRules",
-    "V07Tokenizer",
-    "V1Tokenizer",
-    "V2Tokenizer",
     "Vocabulary",
     "WordIndexer",
     "create_lm_tokenizer",

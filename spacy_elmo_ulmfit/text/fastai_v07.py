@@ -14,7 +14,7 @@ from .text_rules import (
     replace_markup,
     separate,
 )
-from .word_tokenizer import WordTokenizer
+from .word_tokenizer import WordRules
 
 UNKNOWN, PADDING = "_unk_", "_pad_"
 UPPER, REPEATED_CHARACTER, REPEATED_WORD = "t_up", "tk_rep", "tk_wrep"
@@ -39,29 +39,20 @@ def as_is(word: str) -> List[str]:
     return [word]
 
 
-class V07Tokenizer(WordTokenizer):
-    """The tokens of fastai 0.7; arguments are those of `WordTokenizer`.
+def rewrite(text: AlignedText) -> None:
+    """Apply the rules on a text, in their order.
 
-    White space other than one space between words is a token.
+    text (AlignedText): The text.
     """
-
-    kind = "v0.7"
-    specials = (UNKNOWN, PADDING)
-    unknown = UNKNOWN
-    whole = ("<eos>", "<bos>", "<unk>")
-    chunk_rules = ChunkRules(keep, as_is)
-
-    def rewrite(self, text: AlignedText) -> None:
-        """See `WordTokenizer.rewrite`."""
-        text.prepend(BEGIN)
-        replace_markup(text, _MARKUP)
-        join_spaces(text)
-        mark_repeated_characters(text, 4, REPEATED_CHARACTER)
-        mark_repeated_phrases(text, REPEATED_WORD)
-        text.sub(_WORDS, _lower_case)
-        separate(text, _SEPARATED)
-        join_spaces(text)
-        text.sub(_LINE_BREAK, _break_line)
+    text.prepend(BEGIN)
+    replace_markup(text, _MARKUP)
+    join_spaces(text)
+    mark_repeated_characters(text, 4, REPEATED_CHARACTER)
+    mark_repeated_phrases(text, REPEATED_WORD)
+    text.sub(_WORDS, _lower_case)
+    separate(text, _SEPARATED)
+    join_spaces(text)
+    text.sub(_LINE_BREAK, _break_line)
 
 
 def _lower_case(match: "re.Match[str]") -> List[Piece]:
@@ -74,3 +65,13 @@ def _lower_case(match: "re.Match[str]") -> List[Piece]:
 
 def _break_line(match: "re.Match[str]") -> List[Piece]:
     return [Piece("\n", *match.span())]
+
+
+V07_RULES = WordRules(
+    kind="v0.7",
+    specials=(UNKNOWN, PADDING),
+    unknown=UNKNOWN,
+    whole=("<eos>", "<bos>", "<unk>"),
+    rewrite=rewrite,
+    chunks=ChunkRules(keep, as_is),
+)

@@ -5,15 +5,7 @@ from typing import List, Tuple
 
 from .aligned_text import AlignedText
 from .language_tokenizer import ChunkRules
-from .text_rules import (
-    MARKUP,
-    join_spaces,
-    mark_repeated_characters,
-    mark_repeated_phrases,
-    replace_markup,
-    separate,
-)
-from .token_rules import (
+from .special_words import (
     BEGIN,
     CAPITALIZED,
     END,
@@ -24,7 +16,15 @@ from .token_rules import (
     UNKNOWN,
     UPPER,
 )
-from .word_tokenizer import WordTokenizer
+from .text_rules import (
+    MARKUP,
+    join_spaces,
+    mark_repeated_characters,
+    mark_repeated_phrases,
+    replace_markup,
+    separate,
+)
+from .word_tokenizer import WordRules
 
 # In the order of fastai 1.0.
 SPECIALS = (
@@ -77,19 +77,20 @@ def keep(chunk: str) -> Tuple[str, str]:
     return "", chunk
 
 
-class V1Tokenizer(WordTokenizer):
-    """The tokens of fastai 1.0; arguments are those of `WordTokenizer`.
+def rewrite_document(text: AlignedText) -> None:
+    """Apply the rules on a text, after what every document begins with.
 
-    White space other than one space between words is a token.
+    text (AlignedText): The text.
     """
+    text.prepend(f"{BEGIN} ")
+    rewrite(text)
 
-    kind = "v1"
-    specials = SPECIALS
-    unknown = UNKNOWN
-    whole = SPECIALS
-    chunk_rules = ChunkRules(keep, mark_capitals)
 
-    def rewrite(self, text: AlignedText) -> None:
-        """See `WordTokenizer.rewrite`."""
-        text.prepend(f"{BEGIN} ")
-        rewrite(text)
+V1_RULES = WordRules(
+    kind="v1",
+    specials=SPECIALS,
+    unknown=UNKNOWN,
+    whole=SPECIALS,
+    rewrite=rewrite_document,
+    chunks=ChunkRules(keep, mark_capitals),
+)

@@ -6,14 +6,7 @@ from typing import List, Tuple
 
 from .aligned_text import AlignedText, Piece
 from .language_tokenizer import ChunkRules
-from .text_rules import (
-    MARKUP,
-    join_spaces,
-    mark_repeated_characters,
-    replace_markup,
-    separate,
-)
-from .token_rules import (
+from .special_words import (
     BEGIN,
     CAPITALIZED,
     REPEATED_CHARACTER,
@@ -22,7 +15,14 @@ from .token_rules import (
     UNKNOWN,
     UPPER,
 )
-from .word_tokenizer import WordTokenizer
+from .text_rules import (
+    MARKUP,
+    join_spaces,
+    mark_repeated_characters,
+    replace_markup,
+    separate,
+)
+from .word_tokenizer import WordRules
 
 _MARKUP = (
     *MARKUP,
@@ -54,27 +54,18 @@ def show_spaces(word: str) -> List[str]:
     return [word.replace(" ", "▁")]
 
 
-class V2Tokenizer(WordTokenizer):
-    """The tokens of fastai v2; arguments are those of `WordTokenizer`.
+def rewrite(text: AlignedText) -> None:
+    """Apply the rules on a text, in their order.
 
-    White space other than one space between words is a token.
+    text (AlignedText): The text.
     """
-
-    kind = "v2"
-    specials = SPECIALS
-    unknown = UNKNOWN
-    whole = SPECIALS
-    chunk_rules = ChunkRules(lower_case, show_spaces)
-
-    def rewrite(self, text: AlignedText) -> None:
-        """See `WordTokenizer.rewrite`."""
-        replace_markup(text, _MARKUP)
-        mark_repeated_characters(text, 3, REPEATED_CHARACTER)
-        _mark_repeated_words(text)
-        separate(text, _SEPARATED)
-        join_spaces(text)
-        text.strip()
-        text.prepend(f"{BEGIN} ")
+    replace_markup(text, _MARKUP)
+    mark_repeated_characters(text, 3, REPEATED_CHARACTER)
+    _mark_repeated_words(text)
+    separate(text, _SEPARATED)
+    join_spaces(text)
+    text.strip()
+    text.prepend(f"{BEGIN} ")
 
 
 def _mark_repeated_words(text: AlignedText) -> None:
@@ -94,3 +85,13 @@ def _mark_repeated_word(match: "re.Match[str]") -> List[Piece]:
         Piece(" ", last_end - 1, last_end),
         Piece(match[3], last_end, end),
     ]
+
+
+V2_RULES = WordRules(
+    kind="v2",
+    specials=SPECIALS,
+    unknown=UNKNOWN,
+    whole=SPECIALS,
+    rewrite=rewrite,
+    chunks=ChunkRules(lower_case, show_spaces),
+)

@@ -1,22 +1,22 @@
 """How an AWD-LSTM reads a document: each published era has rules of its own."""
 
-from typing import Any, Dict, Literal, Optional, Type, get_args
+from typing import Any, Dict, Literal, Optional, get_args
 
 from torch import Tensor
 
 from .doc_tokenizer import DocTokenizer
-from .fastai_v07 import V07Tokenizer
-from .fastai_v1 import V1Tokenizer
-from .fastai_v2 import V2Tokenizer
+from .fastai_v07 import V07_RULES
+from .fastai_v1 import V1_RULES
+from .fastai_v2 import V2_RULES
 from .lm_tokens import LMTokenizer
 from .sentence_pieces import SentencePieceTokenizer
-from .word_tokenizer import WordTokenizer
+from .word_tokenizer import WordRules, WordTokenizer
 
 # The rules that a config may name; the last ones are those of imported models only.
 TokenRules = Literal["v2", "v1", "v0.7", "doc", "spm"]
 
-_WORD_TOKENIZERS: Dict[str, Type[WordTokenizer]] = {
-    tokenizer.kind: tokenizer for tokenizer in (V2Tokenizer, V1Tokenizer, V07Tokenizer)
+_WORD_RULES: Dict[str, WordRules] = {
+    rules.kind: rules for rules in (V2_RULES, V1_RULES, V07_RULES)
 }
 
 
@@ -57,8 +57,8 @@ def read_lm_tokenizer(
         return DocTokenizer()
     if kind == SentencePieceTokenizer.kind:
         return SentencePieceTokenizer.from_json(data, tensors)
-    if kind in _WORD_TOKENIZERS:
-        return _WORD_TOKENIZERS[kind](data["lang"], data.get("spacy"))
+    if kind in _WORD_RULES:
+        return WordTokenizer(_WORD_RULES[kind], data["lang"], data.get("spacy"))
     raise ValueError(
         f"There are no token rules {kind!r}; this version has "
         f"{', '.join(map(repr, get_args(TokenRules)))}."

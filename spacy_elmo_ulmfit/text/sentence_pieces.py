@@ -12,8 +12,8 @@ from .aligned_text import AlignedText, Piece
 from .fastai_v1 import SPECIALS, mark_capitals, rewrite
 from .lm_tokens import LMTokens, find_owners
 from .pieces import PieceReader, cut, lay_out
+from .special_words import BEGIN, FIELD
 from .text_rules import separate
-from .token_rules import BEGIN, FIELD
 
 # SentencePiece's mark of the beginning of a word.
 _MARK = "▁"
@@ -108,7 +108,7 @@ class SentencePieceTokenizer:
         settings = {
             name: data[name] for name in ("split_words", "mark_fields") if name in data
         }
-        return cls(bytes(tensors[_MODEL].tolist()), **settings)
+        return cls(tensors[_MODEL].cpu().numpy().tobytes(), **settings)
 
     def __getstate__(self) -> Dict[str, Any]:
         state = {**self.__dict__, "_processor": None}

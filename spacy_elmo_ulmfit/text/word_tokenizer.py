@@ -1,6 +1,6 @@
-"""What the tokenizers of fastai's versions share: rules, spaCy's tokenizer, rules."""
+"""Words by rules on the text, spaCy's tokenizer of the language, and rules on its words."""
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from spacy.tokens import Doc
 from torch import Tensor
@@ -10,25 +10,45 @@ from .language_tokenizer import ChunkRules, LanguageTokenizer
 from .lm_tokens import LMTokens, find_owners
 
 
-class WordTokenizer:
-    """The tokens of a version of fastai, each with the `Doc`'s token that holds its text.
+class WordRules(NamedTuple):
+    """The rules of one version of fastai.
 
-    The text is tokenised anew, whatever the tokens of the `Doc` are.
-
-    lang (str): Code of the language.
-    version (Optional[str]): The spaCy version whose tokenizer a model was trained
-        with; by default the installed one.
+    kind (str): Their name in configs and weight files.
+    specials (Tuple[str, ...]): The words that a new vocabulary begins with.
+    unknown (str): The one of them that stands for all words outside the vocabulary.
+    whole (Tuple[str, ...]): Words that spaCy's tokenizer must not split.
+    rewrite (Callable[[AlignedText], None]): Applies the rules on the text, and writes
+        in front what every document begins with.
+    chunks (ChunkRules): The rules around spaCy's tokenizer.
     """
 
     kind: str
     specials: Tuple[str, ...]
     unknown: str
-    # Words that spaCy's tokenizer must not split, and the rules around it.
     whole: Tuple[str, ...]
-    chunk_rules: ChunkRules
+    rewrite: Callable[[AlignedText], None]
+    chunks: ChunkRules
 
-    def __init__(self, lang: str, version: Optional[str] = None) -> None:
-        self.split = LanguageTokenizer(lang, self.whole, self.chunk_rules, version)
+
+class WordTokenizer:
+    """The tokens of a version of fastai, each with the `Doc`'s token that holds its text.
+
+    The text is tokenised anew, whatever the tokens of the `Doc` are. White space other
+    than one space between words is a token.
+
+    rules (WordRules): The version's rules.
+    lang (str): Code of the language.
+    version (Optional[str]): The spaCy version whose tokenizer a model was trained
+        with; by default the installed one.
+    """
+
+    def __init__(
+        self, rules: WordRules, lang: str, version: Optional[str] = None
+    ) -> None:
+        self.kind = rules.kind
+        self.specials, self.unknown = rules.specials, rules.unknown
+        self.rewrite = rules.rewrite
+        self.split = LanguageTokenizer(lang, rules.whole, rules.chunks, version)
 
     def __call__(self, doc: Doc) -> LMTokens:
         """See `LMTokenizer`."""
@@ -36,13 +56,6 @@ class WordTokenizer:
         self.rewrite(text)
         words, places = self.split(text.text)
         return LMTokens(words, find_owners(doc, text.origins[places]))
-
-    def rewrite(self, text: AlignedText) -> None:
-        """Apply the rules on the text, and write in front what every document begins with.
-
-        text (AlignedText): The text.
-        """
-        raise NotImplementedError
 
     def to_json(self) -> Dict[str, Any]:
         """See `LMTokenizer.to_json`."""

@@ -4,7 +4,7 @@ import torch
 
 from spacy_elmo_ulmfit.layers.awd_lstm import build_awd_lstm_model
 from spacy_elmo_ulmfit.text import Vocabulary
-from spacy_elmo_ulmfit.text.token_rules import SPECIALS
+from spacy_elmo_ulmfit.text.special_words import SPECIALS
 
 from ..util import make_doc
 

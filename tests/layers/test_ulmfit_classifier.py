@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from spacy_elmo_ulmfit.layers.ulmfit_classifier import build_ulmfit_classifier
 from spacy_elmo_ulmfit.text import Vocabulary
-from spacy_elmo_ulmfit.text.token_rules import SPECIALS
+from spacy_elmo_ulmfit.text.special_words import SPECIALS
 
 from ..util import make_doc
 

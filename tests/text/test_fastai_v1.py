@@ -5,13 +5,13 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_elmo_ulmfit.text import V07Tokenizer, V1Tokenizer, create_lm_tokenizer
+from spacy_elmo_ulmfit.text import create_lm_tokenizer
 
 from ..util import make_doc
 
 NLP = spacy.blank("en")
-V1 = V1Tokenizer("en")
-V07 = V07Tokenizer("en")
+V1 = create_lm_tokenizer("v1", "en")
+V07 = create_lm_tokenizer("v0.7", "en")
 
 
 # Checked against fastai 1.0.61's own functions.

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
-from spacy_elmo_ulmfit.text import V2Tokenizer
+from spacy_elmo_ulmfit.text import create_lm_tokenizer
 
 from ..util import make_doc
 
 ENGLISH = spacy.blank("en")
-READ = V2Tokenizer("en")
+READ = create_lm_tokenizer("v2", "en")
 
 
 def words_of(text):
@@ -75,7 +75,7 @@ def test_a_letter_that_becomes_two_when_lower_cased_keeps_its_place():
 def test_other_languages_have_their_own_tokenizer():
     german = spacy.blank("de")
     doc = german.make_doc("Er wohnt z.B. in Köln, Übrigens.")
-    found = V2Tokenizer("de")(doc)
+    found = create_lm_tokenizer("v2", "de")(doc)
     expected = "xxbos xxmaj er wohnt z.b. in xxmaj köln , übrigens ."
     assert " ".join(found.words) == expected
 

@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spacy_elmo_ulmfit.text import DocTokenizer
-from spacy_elmo_ulmfit.text.token_rules import SPECIALS
+from spacy_elmo_ulmfit.text.special_words import SPECIALS
 
 from ..util import make_doc
 
