@@ -1,6 +1,6 @@
 """Weight files: the native format, and one module per published format."""
 
-from .bilm_tf import write_bilm_tf
+from .bilm_tf_writer import write_bilm_tf
 from .elmo import ImportedELMo, read_elmo
 from .fastai_writer import write_fastai
 from .native import Checkpoint, build_module, read_checkpoint, save_module

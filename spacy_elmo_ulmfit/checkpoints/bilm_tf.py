@@ -1,52 +1,26 @@
-"""The published format of ELMo: `options.json` and HDF5, as bilm-tf and AllenNLP have it.
+"""Reads the published format of ELMo: `options.json` and HDF5 of bilm-tf and AllenNLP."""
 
-Sources: bilm-tf's `bilm/model.py` and AllenNLP's `modules/elmo.py`.
-"""
-
-import json
-from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from ..modules.bilm import BiLM, BiLMConfig
-from .files import SourceFiles, checksum_warning, find_only, full_name, read_bytes
-from .hdf5 import dataset_names, import_h5py, open_hdf5, read_dataset
-from .native import Checkpoint
-from .options import UNKNOWN, WordList, read_options, write_options
-
-OPTIONS_FILE, WEIGHTS_FILE, VOCABULARY_FILE = (
-    "options.json",
-    "weights.hdf5",
-    "vocab.txt",
+from .bilm_tf_datasets import (
+    CELL,
+    ONLY_CELL,
+    SOFTMAX_BIAS,
+    SOFTMAX_COUNTS,
+    SOFTMAX_VOCABULARY_FILE,
+    SOFTMAX_WEIGHT,
+    VOCABULARY_FILE,
+    WARM_STATE,
+    dataset_entries,
 )
-# Words of the softmax, where the model reads other words than it predicts.
-SOFTMAX_VOCABULARY_FILE = "softmax_vocab.txt"
-# What the older tools have no place for, and do not look at: the softmax, how often its
-# words were seen, and the state that sequences start from.
-_WEIGHT, _BIAS, _COUNTS = "softmax/W", "softmax/b", "softmax/counts"
-_WARM = {"warm_hidden": "initial_state/hidden", "warm_cell": "initial_state/cell"}
-_CELL = "RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
-# bilm-tf leaves the number of the cell out where there is only one.
-_ONLY_CELL = "RNN_{direction}/RNN/LSTMCell"
-
-
-class _Entry(NamedTuple):
-    """One dataset and what it is here.
-
-    dataset (str): Path in the HDF5 file.
-    shape (Tuple[int, ...]): Its shape.
-    names (Tuple[str, ...]): Our tensors.
-    to_ours (Callable): From the dataset to our tensors.
-    to_theirs (Callable): The inverse, to the bit.
-    """
-
-    dataset: str
-    shape: Tuple[int, ...]
-    names: Tuple[str, ...]
-    to_ours: Callable[[Tensor], Tuple[Tensor, ...]]
-    to_theirs: Callable[..., Tensor]
+from .files import SourceFiles, checksum_warning, find_only, full_name, read_bytes
+from .hdf5 import dataset_names, open_hdf5, read_dataset
+from .native import Checkpoint
+from .options import UNKNOWN, WordList, read_options
 
 
 def read_bilm_tf(
@@ -82,42 +56,6 @@ def read_bilm_tf(
     settings = {**vars(config), "filters": list(config.filters)}
     checkpoint = Checkpoint(BiLM.kind, settings, state, extra, {})
     return checkpoint, [] if warning is None else [warning]
-
-
-def write_bilm_tf(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a biLM as the older tools read it.
-
-    If there is a softmax, what they have no place for is written beside their datasets,
-    so that the biLM comes back as it was.
-
-    folder (Path): Where to write `options.json`, `weights.hdf5` and, if the biLM has
-        a vocabulary, `vocab.txt`; also `softmax_vocab.txt`, if it predicts other words
-        than it reads. It must exist.
-    checkpoint (Checkpoint): The biLM.
-    RAISES (ValueError): If the format cannot hold it.
-    """
-    config = _checked_config(checkpoint)
-    h5py = import_h5py()
-    with h5py.File(folder / WEIGHTS_FILE, "w") as file:
-        for entry in _entries(config, _CELL):
-            tensors = [checkpoint.state[name].float().cpu() for name in entry.names]
-            file[entry.dataset] = entry.to_theirs(*tensors).contiguous().numpy()
-        if config.n_layers == 1:
-            # AllenNLP looks for the cell by its number, bilm-tf writes it without.
-            for direction in range(2 if config.bidirectional else 1):
-                path = _CELL.format(direction=direction, layer=0)
-                file[_ONLY_CELL.format(direction=direction)] = file[path]
-        if config.n_words:
-            for name, dataset in _WARM.items():
-                file[dataset] = checkpoint.state[name].float().cpu().numpy()
-            file[_COUNTS] = checkpoint.extra["vocabulary"]["counts"]
-    options = json.dumps(write_options(config), indent=2)
-    (folder / OPTIONS_FILE).write_text(options + "\n", encoding="utf-8")
-    read = checkpoint.extra.get("indexer", {}).get("words")
-    predicted = checkpoint.extra.get("vocabulary", {}).get("words")
-    _write_words(folder / VOCABULARY_FILE, read or predicted)
-    if read and predicted != read:
-        _write_words(folder / SOFTMAX_VOCABULARY_FILE, predicted)
 
 
 def find_options(files: SourceFiles) -> Optional[str]:
@@ -157,11 +95,11 @@ def _config(
     n_filters = sum(number for _, number in settings["filters"])
     projects = n_filters != settings["projection_dim"] or "CNN_proj" in file
     narrows = settings["cell_dim"] != settings["projection_dim"]
-    if _BIAS in file and predicted is not None:
+    if SOFTMAX_BIAS in file and predicted is not None:
         settings = {
             **settings,
             "n_words": _n_predicted(file, predicted, name),
-            "tie_softmax": reads_words and _WEIGHT not in file,
+            "tie_softmax": reads_words and SOFTMAX_WEIGHT not in file,
         }
     return BiLMConfig(
         **settings,
@@ -195,7 +133,7 @@ def _n_words(file: Any, vocabulary: Optional[WordList], name: str) -> int:
 
 
 def _n_predicted(file: Any, predicted: WordList, name: str) -> int:
-    rows, n_words = len(file[_BIAS]), len(predicted.words)
+    rows, n_words = len(file[SOFTMAX_BIAS]), len(predicted.words)
     if rows != n_words:
         raise ValueError(
             f"{name} predicts {rows} words, but {predicted.name} has {n_words}. Give the "
@@ -206,14 +144,14 @@ def _n_predicted(file: Any, predicted: WordList, name: str) -> int:
 
 
 def _cell_path(file: Any, n_layers: int) -> str:
-    only = _ONLY_CELL.format(direction=0)
-    return _ONLY_CELL if n_layers == 1 and only in file else _CELL
+    only = ONLY_CELL.format(direction=0)
+    return ONLY_CELL if n_layers == 1 and only in file else CELL
 
 
 def _read_state(
     file: Any, config: BiLMConfig, name: str, described_by: str
 ) -> Dict[str, Tensor]:
-    entries = _entries(config, _cell_path(file, config.n_layers))
+    entries = dataset_entries(config, _cell_path(file, config.n_layers))
     state = {}
     for entry in entries:
         array = read_dataset(
@@ -221,8 +159,13 @@ def _read_state(
         )
         tensors = entry.to_ours(array)
         state.update({n: t.contiguous() for n, t in zip(entry.names, tensors)})
-    known = {*(entry.dataset for entry in entries), _WEIGHT, _BIAS, _COUNTS}
-    known |= set(_WARM.values())
+    known = {
+        *(entry.dataset for entry in entries),
+        SOFTMAX_WEIGHT,
+        SOFTMAX_BIAS,
+        SOFTMAX_COUNTS,
+    }
+    known |= set(WARM_STATE.values())
     unknown = sorted(set(dataset_names(file)) - known)
     if unknown:
         raise ValueError(
@@ -230,7 +173,7 @@ def _read_state(
             "place (n_layers, n_highway or filters). Do the two files belong together?"
         )
     sizes = {"warm_hidden": config.projection_dim, "warm_cell": config.cell_dim}
-    for ours, dataset in _WARM.items():
+    for ours, dataset in WARM_STATE.items():
         n_directions = 2 if config.bidirectional else 1
         shape = (n_directions, config.n_layers, 1, sizes[ours])
         state[ours] = torch.zeros(shape)
@@ -255,164 +198,11 @@ def _extra(
         extra["indexer"] = {"kind": "words", "words": words, "unknown": UNKNOWN}
     if config.n_words and predicted is not None:
         counts = [0] * config.n_words
-        if _COUNTS in file and file[_COUNTS].shape == (config.n_words,):
-            counts = file[_COUNTS][...].tolist()
+        if SOFTMAX_COUNTS in file and file[SOFTMAX_COUNTS].shape == (config.n_words,):
+            counts = file[SOFTMAX_COUNTS][...].tolist()
         extra["vocabulary"] = {
             "unknown": UNKNOWN,
             "words": predicted.words,
             "counts": counts,
         }
     return extra
-
-
-def _write_words(path: Path, words: Optional[List[str]]) -> None:
-    if words is not None:
-        path.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
-
-
-def _checked_config(checkpoint: Checkpoint) -> BiLMConfig:
-    settings = {**checkpoint.settings}
-    settings["filters"] = tuple(tuple(pair) for pair in settings["filters"])
-    config = BiLMConfig(**settings)
-    reads_both = bool(config.filters) and bool(config.n_input_words)
-    if checkpoint.extra.get("indexer", {}).get("kind") == "dictionary" or reads_both:
-        raise ValueError(
-            "bilm-tf's format holds biLMs that read words as UTF-8 bytes, or whole "
-            "words; this one reads them by dictionaries, so it cannot be exported."
-        )
-    return config
-
-
-def _entries(config: BiLMConfig, cell: str) -> List[_Entry]:
-    """List all datasets of a model."""
-    entries = _character_entries(config) if config.filters else _word_entries(config)
-    directions = ("forward", "backward") if config.bidirectional else ("forward",)
-    for number, direction in enumerate(directions):
-        for layer in range(config.n_layers):
-            path = cell.format(direction=number, layer=layer)
-            entries += _lstm_entries(config, path, f"{direction}_layers.{layer}")
-    if config.n_words and not config.tie_softmax:
-        shape = (config.n_words, config.projection_dim)
-        entries.append(_Entry(_WEIGHT, shape, ("head.weight",), _same, _first))
-    if config.n_words:
-        entries.append(_Entry(_BIAS, (config.n_words,), ("head.bias",), _same, _first))
-    return entries
-
-
-def _word_entries(config: BiLMConfig) -> List[_Entry]:
-    shape = (config.n_input_words, config.projection_dim)
-    names = ("token_encoder.words.weight",)
-    return [_Entry("embedding", shape, names, _add_row, _drop_row)]
-
-
-def _character_entries(config: BiLMConfig) -> List[_Entry]:
-    ours = "token_encoder.characters"
-    n_filters = sum(number for _, number in config.filters)
-    shape: Tuple[int, ...] = (config.n_characters - 1, config.char_dim)
-    names: Tuple[str, ...] = (f"{ours}.embedding.weight",)
-    entries = [_Entry("char_embed", shape, names, _add_row, _drop_row)]
-    for i, (width, number) in enumerate(config.filters):
-        shape = (1, width, config.char_dim, number)
-        names = (f"{ours}.convolutions.{i}.weight",)
-        entries.append(
-            _Entry(f"CNN/W_cnn_{i}", shape, names, _read_filter, _write_filter)
-        )
-        names = (f"{ours}.convolutions.{i}.bias",)
-        entries.append(_Entry(f"CNN/b_cnn_{i}", (number,), names, _same, _first))
-    for k in range(config.n_highway):
-        # What the files call "carry" is the gate of the transformed part.
-        for name, theirs in (("gate", "carry"), ("transform", "transform")):
-            entries += _linear_entries(
-                f"CNN_high_{k}/{{}}_{theirs}",
-                (n_filters, n_filters),
-                f"{ours}.highways.{k}.{name}",
-            )
-    if config.project_tokens or (
-        config.project_tokens is None and n_filters != config.projection_dim
-    ):
-        shape = (n_filters, config.projection_dim)
-        entries += _linear_entries(
-            "CNN_proj/{}_proj", shape, "token_encoder.projection"
-        )
-    return entries
-
-
-def _lstm_entries(config: BiLMConfig, path: str, ours: str) -> List[_Entry]:
-    width, cells = config.projection_dim, config.cell_dim
-    missing = 1.0 - config.forget_bias
-
-    def read_bias(array: Tensor) -> Tuple[Tensor, ...]:
-        return (_swap_gates(array),)
-
-    def write_bias(bias: Tensor) -> Tensor:
-        if missing:
-            bias = bias.clone()
-            bias[cells : 2 * cells] -= missing
-        return _swap_gates(bias)
-
-    names = (f"{ours}.weight_ih", f"{ours}.weight_hh")
-    shape = (2 * width, 4 * cells)
-    entries = [
-        _Entry(f"{path}/W_0", shape, names, _read_gates, _write_gates),
-        _Entry(f"{path}/B", (4 * cells,), (f"{ours}.bias",), read_bias, write_bias),
-    ]
-    if config.project_cells or (config.project_cells is None and cells != width):
-        names = (f"{ours}.weight_hr",)
-        shape = (cells, width)
-        entries.append(_Entry(f"{path}/W_P_0", shape, names, _transposed, _transpose))
-    return entries
-
-
-def _linear_entries(path: str, shape: Tuple[int, int], ours: str) -> List[_Entry]:
-    return [
-        _Entry(path.format("W"), shape, (f"{ours}.weight",), _transposed, _transpose),
-        _Entry(path.format("b"), shape[1:], (f"{ours}.bias",), _same, _first),
-    ]
-
-
-def _same(array: Tensor) -> Tuple[Tensor, ...]:
-    return (array,)
-
-
-def _first(tensor: Tensor) -> Tensor:
-    return tensor
-
-
-def _transposed(array: Tensor) -> Tuple[Tensor, ...]:
-    return (array.t(),)
-
-
-def _transpose(tensor: Tensor) -> Tensor:
-    return tensor.t()
-
-
-def _add_row(array: Tensor) -> Tuple[Tensor, ...]:
-    # Our row 0 is for masked positions.
-    return (torch.cat([array.new_zeros(1, array.shape[1]), array]),)
-
-
-def _drop_row(tensor: Tensor) -> Tensor:
-    return tensor[1:]
-
-
-def _read_filter(array: Tensor) -> Tuple[Tensor, ...]:
-    return (array[0].permute(2, 1, 0),)
-
-
-def _write_filter(tensor: Tensor) -> Tensor:
-    return tensor.permute(2, 1, 0).unsqueeze(0)
-
-
-def _swap_gates(gates: Tensor) -> Tensor:
-    """Exchange the middle blocks: input, candidate, forget, output and torch's order."""
-    first, second, third, fourth = gates.chunk(4)
-    return torch.cat([first, third, second, fourth])
-
-
-def _read_gates(array: Tensor) -> Tuple[Tensor, ...]:
-    weight = _swap_gates(array.t())
-    return weight.split(weight.shape[1] // 2, dim=1)
-
-
-def _write_gates(weight_ih: Tensor, weight_hh: Tensor) -> Tensor:
-    return _swap_gates(torch.cat([weight_ih, weight_hh], dim=1)).t()

@@ -5,6 +5,7 @@ from typing import List, NamedTuple, Optional, cast
 
 from ..modules.bilm import BiLM
 from . import allennlp, bilm_tf
+from .bilm_tf_datasets import SOFTMAX_VOCABULARY_FILE, VOCABULARY_FILE
 from .elmo_for_many_langs import is_many_langs, read_many_langs
 from .files import (
     CombinedFiles,
@@ -103,8 +104,8 @@ def _read_known(
                 f"{full_name(files, weights_name)} comes without its options.json, "
                 "which says how it is to be read. Give it by --options."
             )
-        words = _read_words(files, vocab, bilm_tf.VOCABULARY_FILE, "vocab*.txt")
-        predicted = _read_words(files, None, bilm_tf.SOFTMAX_VOCABULARY_FILE) or words
+        words = _read_words(files, vocab, VOCABULARY_FILE, "vocab*.txt")
+        predicted = _read_words(files, None, SOFTMAX_VOCABULARY_FILE) or words
         checkpoint, notes = bilm_tf.read_bilm_tf(
             files, options_name, weights_name, words, predicted
         )

@@ -8,7 +8,7 @@ from spacy.cli._util import Arg, Opt
 from wasabi import msg
 
 from ..checkpoints import Checkpoint, write_bilm_tf, write_fastai
-from ..checkpoints.bilm_tf import OPTIONS_FILE
+from ..checkpoints.bilm_tf_datasets import OPTIONS_FILE
 from ..checkpoints.fastai_writer import VOCABULARY_FILE
 from ..pipeline.source import find_model, load_pipeline
 from ..replacing import replace_directory
