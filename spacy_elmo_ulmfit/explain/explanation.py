@@ -17,7 +17,7 @@ from ..modules.attribution import (
     occlusion,
 )
 from ..modules.classifier import ULMFiTClassifier
-from ..pipeline.ulmfit_textcat import ULMFiTClassifierPipe
+from ..pipeline.classifier_pipe import ULMFiTClassifierPipe
 from ..text import Vocabulary
 
 INTRINSIC_ATTENTION = "intrinsic-attention"
