@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple
 
-import matplotlib
 import spacy
 import srsly
 import torch
@@ -27,8 +26,6 @@ from wasabi import msg
 
 from spacy_elmo_ulmfit.training.strategies import Strategy
 from spacy_elmo_ulmfit.training.ulmfit import create_ulmfit
-
-matplotlib.use("agg")
 
 STEPS, BATCH_SIZE = 240, 4
 GROUPS = ["embedding", "layer 0", "layer 1", "layer 2", "head"]

@@ -45,6 +45,7 @@ from _runs import (
     spacy_command,
     summarize,
 )
+from matplotlib.figure import Figure
 from wasabi import msg
 
 from spacy_elmo_ulmfit.pretraining.checkpoint import CHECKPOINT_FILE
@@ -518,13 +519,9 @@ def error_cell(scores: Sequence[float]) -> str:
 
 def plot(rows: Sequence[Dict[str, Any]], path: Path) -> None:
     """Draw the error of each row over the number of labels."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     sizes = sorted({row["train_examples"] for row in rows})
-    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.subplots()
     for number, name in enumerate(dict.fromkeys(row["pipeline"] for row in rows)):
         own = [row for row in rows if row["pipeline"] == name]
         errors = [[100 * (1 - score) for score in row["scores"]] for row in own]
@@ -551,7 +548,6 @@ def plot(rows: Sequence[Dict[str, Any]], path: Path) -> None:
     )
     figure.tight_layout()
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":
