@@ -61,9 +61,14 @@ def repeated_words(words: List[str]) -> List[str]:
     return [w for w, n in Counter(words).items() if n > 1 and w != _FILLER]
 
 
+def is_filler(word: str) -> bool:
+    """Say whether a word of `name_repeated` names a row that no text can lead to."""
+    return word.startswith(f"{_FILLER}_")
+
+
 def unname_repeated(words: List[str]) -> List[str]:
     """Return words as fastai's vocabularies have them: the inverse of `name_repeated`."""
-    return [_FILLER if w.startswith(f"{_FILLER}_") else w for w in words]
+    return [_FILLER if is_filler(w) else w for w in words]
 
 
 def _lines(text: str, suffix: str) -> List[str]:

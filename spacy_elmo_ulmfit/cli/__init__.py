@@ -1,7 +1,7 @@
 """Commands of `python -m spacy`; importing them registers them."""
 
-from . import embed, export, init, substitutes
+from . import embed, export, generate, init, substitutes
 from .lm import lm_cli
 from .ulmfit import ulmfit_cli
 
-__all__ = ["embed", "export", "init", "lm_cli", "substitutes", "ulmfit_cli"]
+__all__ = ["embed", "export", "generate", "init", "lm_cli", "substitutes", "ulmfit_cli"]

@@ -13,6 +13,11 @@ from .shim import LanguageModelShim
 from .word_vectors import WordVectorCache
 
 _WORDS, _VECTORS = "published_words", "published_vectors"
+# What to say to those who want its predictions.
+NO_SOFTMAX = (
+    "This biLM has no softmax, so it predicts no words: the published files leave it "
+    "out. 'python -m spacy lm finetune' trains one on your text."
+)
 
 
 class BiLMShim(LanguageModelShim):

@@ -11,7 +11,7 @@ from ..text import Vocabulary
 from ..text.batches import SequenceBatcher
 from ..text.vocabulary import BILM_SPECIALS
 from .bilm import encode_batch
-from .bilm_shim import BiLMShim
+from .bilm_shim import NO_SOFTMAX, BiLMShim
 from .types import LanguageModelT
 
 _CHUNK_ROWS = 256
@@ -48,10 +48,7 @@ def find_substitutes(
     shim = cast(BiLMShim, model.shims[0])
     module, vocabulary = shim.bilm, shim.vocabulary
     if module.softmax is None or vocabulary is None:
-        raise ValueError(
-            "This biLM has no softmax, so it predicts no words: the published files "
-            "leave it out. 'python -m spacy lm finetune' trains one on your text."
-        )
+        raise ValueError(NO_SOFTMAX)
     module.eval()
     found: List[Optional[Substitutes]] = [None] * len(doc)
     batcher = SequenceBatcher(

@@ -373,6 +373,34 @@ class BiLM(nn.Module):
             last_states.append(_detach(last))
         return torch.stack(outputs), _as_state(last_states)
 
+    def read_forward(
+        self, vectors: Tensor, states: List[LSTMState]
+    ) -> Tuple[Tensor, List[LSTMState]]:
+        """Read on in texts with the forward direction alone.
+
+        vectors (Tensor): Vectors of the token encoder.
+            *Shape:* `(batch, n_steps, projection_dim)`
+        states (List[LSTMState]): Where the texts stand, as `BiLMState.forward`.
+        RETURNS (Tuple[Tensor, List[LSTMState]]): Outputs of the top layer,
+            `(batch, n_steps, projection_dim)`, and the new states.
+        """
+        batch, n_steps, width = vectors.shape
+        # Time-major rows of equal length are a packed batch already.
+        packed = vectors.transpose(0, 1).reshape(-1, width)
+        outputs, last = self._run_direction(
+            self.forward_layers, packed, [batch] * n_steps, states
+        )
+        return outputs[-1].view(n_steps, batch, -1).transpose(0, 1), last
+
+    def select_rows(self, states: List[LSTMState], rows: Tensor) -> List[LSTMState]:
+        """Take the states of some texts.
+
+        states (List[LSTMState]): States of one direction.
+        rows (Tensor): Which texts. *Shape:* `(n_selected,)`
+        RETURNS (List[LSTMState]): Their states.
+        """
+        return _select_rows(states, rows)
+
     def _directions(
         self, state: BiLMState
     ) -> Iterator[Tuple[nn.ModuleList, List[LSTMState]]]:

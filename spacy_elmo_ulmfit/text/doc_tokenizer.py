@@ -2,12 +2,13 @@
 
 import re
 from itertools import groupby
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from spacy.tokens import Doc
 from torch import Tensor
 
 from .lm_tokens import LMTokens
+from .markers import Markers
 from .special_words import (
     BEGIN,
     CAPITALIZED,
@@ -31,6 +32,7 @@ class DocTokenizer:
     kind = "doc"
     specials: Tuple[str, ...] = SPECIALS
     unknown = UNKNOWN
+    markers = Markers()
 
     def __call__(self, doc: Doc) -> LMTokens:
         """See `LMTokenizer`; white space tokens are left out."""
@@ -39,6 +41,10 @@ class DocTokenizer:
             words.append(word)
             owners.append(owner)
         return LMTokens(words, owners)
+
+    def decode(self, words: Sequence[str]) -> str:
+        """See `LMTokenizer.decode`."""
+        return " ".join(self.markers.restore(words))
 
     def to_json(self) -> Dict[str, Any]:
         """See `LMTokenizer.to_json`."""

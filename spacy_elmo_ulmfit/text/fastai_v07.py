@@ -6,6 +6,7 @@ from typing import List
 from .aligned_text import AlignedText, Piece
 from .fastai_v1 import keep
 from .language_tokenizer import ChunkRules
+from .markers import Markers
 from .text_rules import (
     MARKUP,
     join_spaces,
@@ -17,13 +18,16 @@ from .text_rules import (
 from .word_tokenizer import WordRules
 
 UNKNOWN, PADDING = "_unk_", "_pad_"
+# What stands for a word that the text itself says is not known.
+NOT_KNOWN = "u_n"
+DOCUMENT, FIELD = "xbos", "xfld"
 UPPER, REPEATED_CHARACTER, REPEATED_WORD = "t_up", "tk_rep", "tk_wrep"
 # Every document begins with its first field.
-BEGIN = "\nxbos xfld 1 "
+BEGIN = f"\n{DOCUMENT} {FIELD} 1 "
 
 _MARKUP = (
     *MARKUP,
-    ("<unk>", "u_n"),
+    ("<unk>", NOT_KNOWN),
     (" @.@ ", "."),
     (" @-@ ", "-"),
     ("\\", " \\ "),
@@ -74,4 +78,14 @@ V07_RULES = WordRules(
     whole=("<eos>", "<bos>", "<unk>"),
     rewrite=rewrite,
     chunks=ChunkRules(keep, as_is),
+    markers=Markers(
+        unknown=(UNKNOWN, NOT_KNOWN),
+        silent=(PADDING, FIELD),
+        ends=(DOCUMENT,),
+        upper=UPPER,
+        # Capitals are lost.
+        capitalized="",
+        repeated_character=REPEATED_CHARACTER,
+        repeated_word=REPEATED_WORD,
+    ),
 )

@@ -11,6 +11,7 @@ from .special_words import (
     CAPITALIZED,
     REPEATED_CHARACTER,
     REPEATED_WORD,
+    SHOWN_SPACE,
     SPECIALS,
     UNKNOWN,
     UPPER,
@@ -51,7 +52,7 @@ def lower_case(chunk: str) -> Tuple[str, str]:
 
 def show_spaces(word: str) -> List[str]:
     """Make the spaces in a word of white space visible."""
-    return [word.replace(" ", "▁")]
+    return [word.replace(" ", SHOWN_SPACE)]
 
 
 def rewrite(text: AlignedText) -> None:

@@ -1,11 +1,13 @@
 """What an AWD-LSTM reads of a document, and what turns documents into that."""
 
-from typing import Any, Dict, List, NamedTuple, Protocol, Tuple
+from typing import Any, Dict, List, NamedTuple, Protocol, Sequence, Tuple
 
 import numpy
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 from torch import Tensor
+
+from .markers import Markers
 
 
 class LMTokens(NamedTuple):
@@ -30,14 +32,19 @@ class LMTokenizer(Protocol):
     kind (str): Name of the rules in configs and weight files.
     specials (Tuple[str, ...]): The words that a new vocabulary begins with.
     unknown (str): The one of them that stands for all words outside the vocabulary.
+    markers (Markers): What its special words tell.
     """
 
     kind: str
     specials: Tuple[str, ...]
     unknown: str
+    markers: Markers
 
     def __call__(self, doc: Doc) -> LMTokens:
         """Return the tokens of a document, in the order of the text."""
+
+    def decode(self, words: Sequence[str]) -> str:
+        """Return the text of tokens, with what their markers tell."""
 
     def to_json(self) -> Dict[str, Any]:
         """Return plain values that `read_lm_tokenizer` takes."""

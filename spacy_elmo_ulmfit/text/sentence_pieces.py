@@ -2,7 +2,7 @@
 
 import re
 from itertools import accumulate
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 from spacy.tokens import Doc
@@ -11,8 +11,19 @@ from torch import Tensor
 from .aligned_text import AlignedText, Piece
 from .fastai_v1 import SPECIALS, mark_capitals, rewrite
 from .lm_tokens import LMTokens, find_owners
+from .markers import Markers
 from .pieces import PieceReader, cut, lay_out
-from .special_words import BEGIN, FIELD
+from .special_words import (
+    BEGIN,
+    CAPITALIZED,
+    END,
+    FIELD,
+    PADDING,
+    REPEATED_CHARACTER,
+    REPEATED_WORD,
+    UNKNOWN,
+    UPPER,
+)
 from .text_rules import separate
 
 # SentencePiece's mark of the beginning of a word.
@@ -30,7 +41,20 @@ _ESCAPES = (
     ("[", "&#91;"),
     ("]", "&#93;"),
 )
+# What the rules that follow make of the commonest of them.
+_READ_AS = (("&'", '"'), ("&&", "&"))
 _HYPHEN = "-"
+# The special words as they stand in a text, and as pieces.
+_WRITTEN = Markers()
+_MARKERS = Markers(
+    unknown=(f"{_MARK}{UNKNOWN}",),
+    silent=(f"{_MARK}{PADDING}", f"{_MARK}{FIELD}"),
+    ends=(f"{_MARK}{BEGIN}", f"{_MARK}{END}"),
+    upper=f"{_MARK}{UPPER}",
+    capitalized=f"{_MARK}{CAPITALIZED}",
+    repeated_character=f"{_MARK}{REPEATED_CHARACTER}",
+    repeated_word=f"{_MARK}{REPEATED_WORD}",
+)
 _SYMBOLS = re.compile(r"[^\w\s.,'`-]|_")
 
 
@@ -46,6 +70,7 @@ class SentencePieceTokenizer:
     kind = "spm"
     unknown = "<unk>"
     specials: Tuple[str, ...] = (*(f"{_MARK}{word}" for word in SPECIALS), unknown)
+    markers = _MARKERS._replace(unknown=(unknown, *_MARKERS.unknown))
 
     def __init__(
         self, model: bytes, *, split_words: bool = True, mark_fields: bool = True
@@ -76,6 +101,13 @@ class SentencePieceTokenizer:
             self._build()
         n_pieces = self._processor.get_piece_size()
         return [self._processor.id_to_piece(number) for number in range(n_pieces)]
+
+    def decode(self, words: Sequence[str]) -> str:
+        """See `LMTokenizer.decode`."""
+        text = "".join(words).replace(_MARK, " ")
+        for old, new in _READ_AS:
+            text = text.replace(old, new)
+        return " ".join(_WRITTEN.restore(text.split()))
 
     def to_json(self) -> Dict[str, Any]:
         """See `LMTokenizer.to_json`."""

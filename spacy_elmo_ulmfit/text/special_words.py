@@ -9,6 +9,8 @@ REPEATED_CHARACTER = "xxrep"
 REPEATED_WORD = "xxwrep"
 UPPER = "xxup"
 CAPITALIZED = "xxmaj"
+# How a space within a word of white space is written.
+SHOWN_SPACE = "▁"
 
 # In the order of fastai v2; the ids of the vocabulary start with them.
 SPECIALS = (

@@ -1,6 +1,6 @@
 """Words by rules on the text, spaCy's tokenizer of the language, and rules on its words."""
 
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from spacy.tokens import Doc
 from torch import Tensor
@@ -8,6 +8,8 @@ from torch import Tensor
 from .aligned_text import AlignedText
 from .language_tokenizer import ChunkRules, LanguageTokenizer
 from .lm_tokens import LMTokens, find_owners
+from .markers import Markers
+from .special_words import SHOWN_SPACE
 
 
 class WordRules(NamedTuple):
@@ -20,6 +22,7 @@ class WordRules(NamedTuple):
     rewrite (Callable[[AlignedText], None]): Applies the rules on the text, and writes
         in front what every document begins with.
     chunks (ChunkRules): The rules around spaCy's tokenizer.
+    markers (Markers): What their special words tell.
     """
 
     kind: str
@@ -28,6 +31,7 @@ class WordRules(NamedTuple):
     whole: Tuple[str, ...]
     rewrite: Callable[[AlignedText], None]
     chunks: ChunkRules
+    markers: Markers = Markers()
 
 
 class WordTokenizer:
@@ -47,7 +51,7 @@ class WordTokenizer:
     ) -> None:
         self.kind = rules.kind
         self.specials, self.unknown = rules.specials, rules.unknown
-        self.rewrite = rules.rewrite
+        self.rewrite, self.markers = rules.rewrite, rules.markers
         self.split = LanguageTokenizer(lang, rules.whole, rules.chunks, version)
 
     def __call__(self, doc: Doc) -> LMTokens:
@@ -56,6 +60,12 @@ class WordTokenizer:
         self.rewrite(text)
         words, places = self.split(text.text)
         return LMTokens(words, find_owners(doc, text.origins[places]))
+
+    def decode(self, words: Sequence[str]) -> str:
+        """See `LMTokenizer.decode`."""
+        text = " ".join(self.markers.restore(words))
+        # The rules that show spaces do so within white space only.
+        return text.replace(SHOWN_SPACE, " ")
 
     def to_json(self) -> Dict[str, Any]:
         """See `LMTokenizer.to_json`."""

@@ -127,3 +127,13 @@ def test_without_the_package_the_error_names_the_extra(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(ValueError, match=r"spacy-elmo-ulmfit\[sentencepiece\]"):
         SentencePieceTokenizer(model)(NLP("the river"))
+
+
+def test_pieces_are_a_text_again(tokenizer):
+    doc = spacy.blank("en")('The "river" & Rome NATO xx no no no no')
+    words = tokenizer(doc).words
+    markers = tokenizer.markers
+    assert words[0] in markers.ends and words[1] in markers.silent
+    text = tokenizer.decode(words[words.index("▁xxmaj") :])
+    assert text == 'The " river " & Rome NATO xx no no no no'
+    assert markers.unknown == ("<unk>", "▁xxunk")
