@@ -26,6 +26,7 @@ from ..text import (
 )
 from ..text.vocabulary import BILM_SPECIALS
 from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
+from .precision import compile_function
 from .stream import Tokens, TokenStream
 
 # Targets that are there only to fill up the last row.
@@ -135,6 +136,7 @@ def create_objective(
     dtype: torch.dtype = torch.float32,
     alpha: float = 0.0,
     beta: float = 0.0,
+    compile: bool = False,
 ) -> Objective:
     """Set up the objective of a module on a stream.
 
@@ -145,13 +147,16 @@ def create_objective(
     dtype (torch.dtype): Precision of the large matrix products.
     alpha (float): Weight of AR, for the AWD-LSTM.
     beta (float): Weight of TAR, for the AWD-LSTM.
+    compile (bool): Whether to compile what comes before the loss.
     RETURNS (Objective): The objective.
     """
     if isinstance(module, BiLM):
         indexer = indexer or ByteIndexer(module.config.max_chars)
-        return BiLMObjective(module, stream.types, vocabulary, indexer, dtype)
+        return BiLMObjective(module, stream.types, vocabulary, indexer, dtype, compile)
     if isinstance(module, AWDLSTM):
-        return AWDLSTMObjective(module, stream.types, vocabulary, dtype, alpha, beta)
+        return AWDLSTMObjective(
+            module, stream.types, vocabulary, dtype, alpha, beta, compile
+        )
     raise TypeError(f"No language model objective for {type(module).__name__}.")
 
 
@@ -169,6 +174,7 @@ class BiLMObjective:
         vocabulary: Vocabulary,
         indexer: Indexer,
         dtype: torch.dtype,
+        compile: bool = False,
     ) -> None:
         if module.softmax is None:
             raise ValueError(
@@ -176,6 +182,7 @@ class BiLMObjective:
                 "as a language model."
             )
         self.module, self.dtype = module, dtype
+        self._stream = compile_function(module.stream) if compile else module.stream
         self.directions = ("forward", "backward")[: module.n_directions]
         self.device = module.warm_hidden.device
         # Computed once per word type, not once per occurrence.
@@ -224,7 +231,7 @@ class BiLMObjective:
         used, index = numpy.unique(inputs, return_inverse=True)
         words = self._words[torch.from_numpy(used)].long().to(self.device)
         word_index = torch.from_numpy(index.reshape(inputs.shape)).to(self.device)
-        outputs, state = self.module.stream(words, word_index, state)
+        outputs, state = self._stream(words, word_index, state)
         weight, bias = cast(Tuple[Tensor, Tensor], self.module.softmax)
         losses = [
             _direction_loss(output, goal, weight, bias, self.dtype)
@@ -247,8 +254,10 @@ class AWDLSTMObjective:
         dtype: torch.dtype,
         alpha: float,
         beta: float,
+        compile: bool = False,
     ) -> None:
         self.module, self.dtype = module, dtype
+        self._encode = compile_function(module.encode) if compile else module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
         self._ids = numpy.asarray(vocabulary.ids(types))
@@ -279,8 +288,8 @@ class AWDLSTMObjective:
         """See `Objective.step`."""
         ids = torch.from_numpy(inputs[0]).to(self.device)
         half = self.dtype != torch.float32
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            encoded = self.module.encode(ids, state)
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=half):
+            encoded = self._encode(ids, state)
         output = encoded.output.float()
         loss = _direction_loss(
             output,

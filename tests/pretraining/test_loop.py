@@ -9,11 +9,8 @@ import torch
 from thinc.api import Config
 
 from spacy_elmo_ulmfit.pretraining.checkpoint import load_checkpoint
-from spacy_elmo_ulmfit.pretraining.loop import (
-    LanguageModelTrainer,
-    neutral_sentences,
-    scale_dropouts,
-)
+from spacy_elmo_ulmfit.pretraining.loop import LanguageModelTrainer, scale_dropouts
+from spacy_elmo_ulmfit.pretraining.saving import neutral_sentences
 from spacy_elmo_ulmfit.pretraining.setup import setup_finetuning, setup_pretraining
 
 from ..util import make_doc, stream_of, tiny_awd_lstm
