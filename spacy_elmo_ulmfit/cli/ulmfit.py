@@ -24,8 +24,8 @@ from ..explain.explanation import (
     correlation,
     explain,
 )
-from ..explain.html import percent
 from ..explain.render import to_html
+from ..pages.html import percent
 from ..pipeline.source import load_pipeline
 from ._util import prepare, user_errors, write_text
 

@@ -4,8 +4,8 @@ from typing import Any, Dict, List, Optional
 
 from spacy.util import is_in_jupyter
 
+from ..pages.html import AGAINST, FOR, percent, render_template, shade, show_in_notebook
 from .error_analysis import Classification, ClassifiedText
-from .html import AGAINST, FOR, percent, render_template, shade, show_in_notebook
 
 _N_PAIRS = 12
 

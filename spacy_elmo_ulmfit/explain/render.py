@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import numpy
 from spacy.util import is_in_jupyter
 
+from ..pages.html import AGAINST, FOR, render_template, shade, show_in_notebook
 from .explanation import (
     INPUT_GRADIENTS,
     INTRINSIC_ATTENTION,
@@ -14,7 +15,6 @@ from .explanation import (
     Explanation,
     correlation,
 )
-from .html import AGAINST, FOR, render_template, shade, show_in_notebook
 
 # Rows of the table of the strongest tokens.
 _N_STRONGEST = 12

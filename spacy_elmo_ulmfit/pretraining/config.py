@@ -111,7 +111,11 @@ def resolve_lm_config(config: Config) -> LMConfig:
             f"[lm] has no setting {', '.join(unknown)}. Correct the name; the settings "
             f"are: {', '.join(LMConfig.model_fields)}."
         )
-    resolved = registry.resolve(config["lm"], schema=LMConfig)
+    try:
+        resolved = registry.resolve(config["lm"], schema=LMConfig)
+    except ImportError as error:
+        # A logger of a service that is not installed.
+        raise ValueError(f"[lm] needs a package that is not there. {error}") from error
     settings = LMConfig(**resolved)
     if not settings.max_steps and not settings.max_epochs:
         raise ValueError(

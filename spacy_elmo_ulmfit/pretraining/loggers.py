@@ -17,14 +17,17 @@ _COLUMNS = (
     "E",
     "#",
     "TOKENS",
+    "LOSS",
     "TRAIN PPL",
     "DEV PPL",
     "FORWARD",
     "BACKWARD",
     "RATE",
+    "NORM",
     "TOK/S",
+    "ETA",
 )
-_WIDTHS = (3, 7, 10, 10, 9, 9, 9, 9, 7)
+_WIDTHS = (3, 7, 11, 6, 9, 9, 9, 9, 8, 8, 7, 8)
 
 
 @registry.loggers("spacy-elmo-ulmfit.LMConsoleLogger.v1")
@@ -77,26 +80,35 @@ def create_lm_console_logger(
     return setup
 
 
-def _train_perplexity(info: Dict[str, Any]) -> Optional[float]:
-    loss = max(info["losses"].values(), default=0.0)
-    return math.exp(min(loss, 700.0)) if loss else None
-
-
 def _row(info: Dict[str, Any]) -> Tuple[str, ...]:
     scores = info["other_scores"]
-    train = _train_perplexity(info)
-    backward = scores.get("perplexity_backward")
+    loss = max(info["losses"].values(), default=0.0)
     return (
         str(info["epoch"]),
         str(info["step"]),
         f"{info['words']:,}",
-        "" if train is None else f"{train:.2f}",
+        f"{loss:.3f}" if loss else "",
+        f"{math.exp(min(loss, 700.0)):.2f}" if loss else "",
         f"{scores['perplexity']:.2f}",
         f"{scores['perplexity_forward']:.2f}",
-        "" if backward is None else f"{backward:.2f}",
+        _shown(scores.get("perplexity_backward"), "{:.2f}"),
         f"{scores['learn_rate']:.2e}",
-        f"{info['words'] / max(1, info['seconds']):,.0f}" if info["words"] else "",
+        _shown(scores.get("grad_norm"), "{:.3g}"),
+        _shown(scores.get("tokens_per_second"), "{:,.0f}"),
+        _shown_time(scores.get("seconds_left")),
     )
+
+
+def _shown(value: Optional[float], form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _shown_time(seconds: Optional[float]) -> str:
+    if seconds is None:
+        return ""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
 
 
 def _record(info: Dict[str, Any]) -> Dict[str, Any]:

@@ -31,6 +31,7 @@ from .optimizers import parameter_groups
 from .precision import create_scaler
 from .progress import Progress
 from .random_states import random_states, restore_random_states
+from .report import write_report
 from .run_settings import check_changes, run_settings
 from .saving import PipelineSaver
 from .signals import StopRequest, TrainingInterrupted, catch_stop_signals
@@ -41,6 +42,9 @@ Window = Tuple[numpy.ndarray, numpy.ndarray]
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
+REPORT = "report.html"
+# What the protocol of loggers has places of its own for.
+_NO_SCORES = ("epoch", "step", "tokens", "seconds", "loss")
 
 
 class LanguageModelTrainer:
@@ -141,8 +145,10 @@ class LanguageModelTrainer:
         # The table starts where the model starts; a signal may have put a row off.
         self._evaluate_if_due(log_step)
         while not progress.is_done(config):
+            before = time.perf_counter()
             self._update(windows, next(rates))
             progress.seconds = time.perf_counter() - started
+            progress.step_seconds += time.perf_counter() - before
             if stop.number is None:
                 self._evaluate_if_due(log_step)
             if stop.number is not None:
@@ -198,6 +204,7 @@ class LanguageModelTrainer:
             raise self._divergence(message) from error
         progress.step += 1
         progress.learn_rate = rate
+        progress.grad_norm += self._gradient_step.norm
 
     def _read(self, inputs: numpy.ndarray, targets: numpy.ndarray) -> None:
         config, progress = self.config, self.progress
@@ -242,25 +249,27 @@ class LanguageModelTrainer:
                 f"The held-out perplexity is not a number after step {progress.step}"
             )
         progress.metrics = metrics
-        progress.history.append((progress.step, perplexity))
         if perplexity < progress.best_perplexity:
             progress.best_perplexity, progress.best_step = perplexity, progress.step
             self._saver.save(self.output / DIRECTORY_BEST, progress)
-        log_step(self._row())
-        progress.losses, progress.n_targets = {}, 0
+        n_text_tokens = len(self.train_stream.tokens)
+        left = progress.seconds_left(self.config, n_text_tokens)
+        progress.log(progress.row(len(self.objective.directions), left))
+        log_step(self._info())
+        write_report(self.output / REPORT, progress, self.nlp.config)
 
-    def _row(self) -> Dict[str, Any]:
-        """Return what loggers of spaCy's protocol are told of an evaluation."""
+    def _info(self) -> Dict[str, Any]:
+        """Return what loggers of spaCy's protocol are told of the last evaluation."""
         config, progress = self.config, self.progress
-        n_losses = progress.n_targets * len(self.objective.directions)
-        train_loss = sum(progress.losses.values()) / max(1, n_losses)
+        row = progress.rows[-1]
+        scores = {name: row[name] for name in row if name not in _NO_SCORES}
         return {
             "epoch": progress.epoch,
             "step": progress.step,
-            "score": 1.0 / progress.metrics["perplexity"],
-            "other_scores": {**progress.metrics, "learn_rate": progress.learn_rate},
+            "score": 1.0 / row["perplexity"],
+            "other_scores": scores,
             "losses": {
-                name: train_loss if name == config.component else 0.0
+                name: row.get("loss", 0.0) if name == config.component else 0.0
                 for name in self.nlp.pipe_names
             },
             "checkpoints": [

@@ -1,7 +1,7 @@
 """Where a run stands, and when it ends."""
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from .config import LMConfig
 
@@ -20,7 +20,9 @@ class Progress:
     best_step (int): When that was.
     losses (Dict[str, float]): Summed losses of each direction since the last evaluation.
     n_targets (int): Targets per direction since the last evaluation.
-    history (List[Tuple[int, float]]): Step and perplexity of every evaluation.
+    grad_norm (float): Summed norms of the steps' gradients since the last evaluation.
+    step_seconds (float): Time of the steps since the last evaluation.
+    rows (List[Dict[str, float]]): What was logged of every evaluation.
     metrics (Dict[str, float]): What the last evaluation gave.
     finished (bool): Whether training came to its end.
     """
@@ -35,9 +37,64 @@ class Progress:
     best_step: int = 0
     losses: Dict[str, float] = field(default_factory=dict)
     n_targets: int = 0
-    history: List[Tuple[int, float]] = field(default_factory=list)
+    grad_norm: float = 0.0
+    step_seconds: float = 0.0
+    rows: List[Dict[str, float]] = field(default_factory=list)
     metrics: Dict[str, float] = field(default_factory=dict)
     finished: bool = False
+
+    @property
+    def history(self) -> List[Tuple[int, float]]:
+        """Step and perplexity of every evaluation."""
+        return [(int(row["step"]), row["perplexity"]) for row in self.rows]
+
+    def seconds_left(self, config: LMConfig, n_text_tokens: int) -> Optional[float]:
+        """Return the time until the last step or epoch at the speed so far.
+
+        config (LMConfig): Settings of the run.
+        n_text_tokens (int): Tokens of the training text.
+        RETURNS (Optional[float]): Seconds; `None` before the first step.
+        """
+        share = 0.0
+        if config.max_steps:
+            share = self.step / config.max_steps
+        if config.max_epochs:
+            n_tokens = n_text_tokens * config.max_epochs
+            share = max(share, self.n_tokens / n_tokens)
+        return self.seconds * (1 / min(share, 1.0) - 1) if share else None
+
+    def row(self, n_directions: int, seconds_left: Optional[float]) -> Dict[str, float]:
+        """Return what is logged of the last evaluation, and of the steps before it.
+
+        n_directions (int): Directions of the language model.
+        seconds_left (Optional[float]): Time until the end, where it is known.
+        RETURNS (Dict[str, float]): The values by their names.
+        """
+        n_steps = self.step - (self.rows[-1]["step"] if self.rows else 0)
+        row = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "tokens": self.n_tokens,
+            "seconds": self.seconds,
+            **self.metrics,
+            "learn_rate": self.learn_rate,
+        }
+        if self.n_targets:
+            row["loss"] = sum(self.losses.values()) / (self.n_targets * n_directions)
+            row["grad_norm"] = self.grad_norm / n_steps
+            row["tokens_per_second"] = self.n_targets / max(self.step_seconds, 1e-9)
+        if seconds_left is not None:
+            row["seconds_left"] = seconds_left
+        return row
+
+    def log(self, row: Dict[str, float]) -> None:
+        """Keep a row, and begin another.
+
+        row (Dict[str, float]): What `row` returned.
+        """
+        self.rows.append(row)
+        self.losses, self.n_targets = {}, 0
+        self.grad_norm = self.step_seconds = 0.0
 
     def reaches_limit(self, config: LMConfig) -> bool:
         """Whether all steps, or all epochs, are done."""

@@ -16,6 +16,9 @@ def info(step=10, loss=2.0, **scores):
             "perplexity": 12.345,
             "perplexity_forward": 11.0,
             "learn_rate": 0.002,
+            "grad_norm": 0.51234,
+            "tokens_per_second": 3000.4,
+            "seconds_left": 3725.2,
             **scores,
         },
         "losses": {"sentencizer": 0.0, "lm": loss},
@@ -41,7 +44,8 @@ def test_table_shows_training_and_held_out_perplexity():
     stdout, _ = log(info(perplexity_backward=14.0))
     header, line, row = stdout.splitlines()
     assert row.split() == [
-        "1", "10", "12,000", "7.39", "12.35", "11.00", "14.00", "2.00e-03", "3,000",
+        "1", "10", "12,000", "2.000", "7.39", "12.35", "11.00", "14.00", "2.00e-03",
+        "0.512", "3,000", "1:02:05",
     ]  # fmt: skip
     assert header.split()[:3] == ["E", "#", "TOKENS"]
     assert len(header) == len(line) == len(row)
@@ -50,12 +54,22 @@ def test_table_shows_training_and_held_out_perplexity():
 def test_a_model_of_one_direction_has_an_empty_column():
     stdout, _ = log(info())
     header, _, row = stdout.splitlines()
-    assert len(row) == len(header) and len(row.split()) == 8
+    assert len(row) == len(header) and len(row.split()) == 11
 
 
 def test_row_before_training_has_no_training_perplexity():
-    stdout, _ = log({**info(step=0, loss=0.0), "words": 0, "seconds": 0})
-    assert "12.35" in stdout and "1.00" not in stdout.splitlines()[2].split()
+    row = {**info(step=0, loss=0.0), "words": 0, "seconds": 0}
+    for name in ("grad_norm", "tokens_per_second", "seconds_left"):
+        del row["other_scores"][name]
+    stdout, _ = log(row)
+    assert stdout.splitlines()[2].split() == [
+        "1",
+        "0",
+        "0",
+        "12.35",
+        "11.00",
+        "2.00e-03",
+    ]
 
 
 @pytest.mark.parametrize("loss", [709.0, 1e3, 1e6])
@@ -76,6 +90,9 @@ def test_rows_are_appended_to_a_file(tmp_path):
     assert records[1]["loss"] == 1.5
     assert records[1]["perplexity"] == 12.345
     assert records[1]["tokens"] == 12000
+    assert records[1]["grad_norm"] == 0.51234
+    assert records[1]["tokens_per_second"] == 3000.4
+    assert records[1]["seconds_left"] == 3725.2
 
 
 def test_progress_bar_goes_to_the_error_stream():

@@ -145,7 +145,8 @@ def log_of(trainer):
     path = trainer.output.parent / "log.jsonl"
     records = {}
     for record in srsly.read_jsonl(path):
-        del record["seconds"]
+        for name in ("seconds", "tokens_per_second", "seconds_left"):
+            record.pop(name, None)
         step = record["step"]
         # A step done again after a kill must have given the same.
         assert records.setdefault(step, record) == record

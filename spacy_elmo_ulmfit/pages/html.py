@@ -16,7 +16,7 @@ _WHITE: Color = (255, 255, 255)
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("spacy_elmo_ulmfit.explain"),
+        loader=PackageLoader("spacy_elmo_ulmfit.pages"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

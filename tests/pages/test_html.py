@@ -1,6 +1,6 @@
 import pytest
 
-from spacy_elmo_ulmfit.explain.html import FOR, percent, shade
+from spacy_elmo_ulmfit.pages.html import FOR, percent, shade
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,152 @@
+"""The curves of a training run as a page that needs nothing but itself."""
+
+import math
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import srsly
+from spacy.util import dict_to_dot, logger
+from thinc.api import Config
+
+from ..pages.charts import Series, line_chart, short_number
+from ..pages.html import percent, render_template
+from ..replacing import replacing
+from .progress import Progress
+
+_TRAINED, _HELD_OUT, _FORWARD, _BACKWARD, _PLAIN = (
+    "#c2611a", "#1f66a8", "#79b2eb", "#4f9a94", "#67635b",
+)  # fmt: skip
+_COLUMNS = {
+    "step": "step",
+    "tokens": "tokens",
+    "loss": "training loss",
+    "perplexity": "held-out perplexity",
+    "learn_rate": "rate",
+    "grad_norm": "gradient norm",
+    "tokens_per_second": "tokens/s",
+}
+_SECTIONS = ("components", "corpora", "lm")
+Row = Dict[str, float]
+Figure = Tuple[str, str, str]
+
+
+def write_report(path: Path, progress: Progress, config: Config) -> None:
+    """Write the report of a run as far as it has come; a full disk stops no training.
+
+    path (Path): The HTML file.
+    progress (Progress): Where the run stands, with the rows of its evaluations.
+    config (Config): The config of the run's pipeline.
+    """
+    html = report_to_html(progress, config)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(html, encoding="utf-8")
+    except OSError as error:
+        logger.warning("%s could not be written: %s", path, error.strerror)
+
+
+def report_to_html(progress: Progress, config: Config) -> str:
+    """Return the page that `write_report` writes; its arguments are the same."""
+    rows = progress.rows
+    component = config["lm"]["component"]
+    return render_template(
+        "training.html",
+        page=True,
+        title=f"Training of {component}",
+        lead=_lead(progress),
+        figures=_figures(progress),
+        charts=_charts(rows),
+        columns=list(_COLUMNS.values()),
+        rows=[[_cell(row, name) for name in _COLUMNS] for row in rows],
+        settings=_settings(config),
+    )
+
+
+def _lead(progress: Progress) -> str:
+    row = progress.rows[-1]
+    text = f"{row['step']:,} steps, {short_number(row['tokens'])} tokens, "
+    text += f"{row['seconds'] / 3600:.2f} hours."
+    left = row.get("seconds_left", 0.0)
+    return text + (f" About {left / 3600:.2f} hours to go." if left else "")
+
+
+def _figures(progress: Progress) -> List[Figure]:
+    rows = progress.rows
+    best = min(rows, key=lambda row: row["perplexity"])
+    last = rows[-1]
+    figures = [
+        ("Best perplexity", f"{best['perplexity']:.2f}", f"at step {best['step']:,}"),
+        ("Last perplexity", f"{last['perplexity']:.2f}", "full softmax, held-out text"),
+    ]
+    for name in ("forward", "backward"):
+        if "perplexity_backward" in last:
+            value = f"{best[f'perplexity_{name}']:.2f}"
+            figures.append((name.capitalize(), value, "of the best"))
+    return [
+        *figures,
+        (
+            "Unigram perplexity",
+            f"{last['unigram_perplexity']:,.0f}",
+            "of word frequencies alone",
+        ),
+        ("Vocabulary", f"{last['n_words']:,}", "words"),
+        ("OOV rate", percent(last["oov_rate"]), "of the held-out words"),
+        ("Held-out text", short_number(last["n_tokens"]), "tokens"),
+    ]
+
+
+def _charts(rows: Sequence[Row]) -> List[Dict[str, Any]]:
+    training = [
+        {**row, "training": _perplexity(row["loss"])} for row in rows if "loss" in row
+    ]
+    lines = [
+        Series("unigram", _points(rows, "unigram_perplexity"), _PLAIN, dashed=True),
+        Series("training", _points(training, "training"), _TRAINED),
+        Series("held-out", _points(rows, "perplexity"), _HELD_OUT),
+    ]
+    if "perplexity_backward" in rows[-1]:
+        lines[2:2] = [
+            Series("forward", _points(rows, "perplexity_forward"), _FORWARD),
+            Series("backward", _points(rows, "perplexity_backward"), _BACKWARD),
+        ]
+    others = (
+        ("Learning rate", "learn_rate"),
+        ("Gradient norm", "grad_norm"),
+        ("Tokens per second", "tokens_per_second"),
+    )
+    return [
+        line_chart("Perplexity", lines, x_label="tokens", logarithmic=True, wide=True),
+        *(
+            line_chart(
+                title,
+                # Before the first step there is nothing of the kind.
+                [Series(title, _points(rows[1:], name), _HELD_OUT)],
+                x_label="tokens",
+            )
+            for title, name in others
+        ),
+    ]
+
+
+def _points(rows: Sequence[Row], name: str) -> List[Tuple[float, float]]:
+    return [(row["tokens"], row[name]) for row in rows if name in row]
+
+
+def _perplexity(loss: float) -> float:
+    return math.exp(min(loss, 700.0))
+
+
+def _cell(row: Row, name: str) -> str:
+    if name not in row:
+        return ""
+    value = row[name]
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def _settings(config: Config) -> List[Tuple[str, str]]:
+    config = config.interpolate()
+    sections = {name: config[name] for name in _SECTIONS if name in config}
+    return [
+        (name, srsly.json_dumps(value))
+        for name, value in sorted(dict_to_dot(sections).items())
+    ]
