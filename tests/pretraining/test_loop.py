@@ -533,17 +533,20 @@ def test_a_run_is_not_resumed_with_other_settings(setup, setting, change, monkey
 
 
 @pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
-def test_a_finished_run_goes_on_with_more_steps(setup, caplog):
-    run(setup(max_steps=12, learn_rate=0.01))
+def test_a_finished_run_goes_on_with_more_steps(setup, caplog, monkeypatch):
     first = setup(learn_rate=0.01)
     run(first)
-    longer = setup(first.output.parent, resume=True, max_steps=12, learn_rate=0.01)
+    folder, settings = first.output.parent, {"learn_rate": 0.01, "max_steps": 12}
+    longer = setup(folder, resume=True, **settings)
     with caplog.at_level("INFO", logger="spacy"):
-        run(longer, resume=True)
+        run_until(longer, 11, monkeypatch, resume=True)
     assert "lm.max_steps: 9 -> 12" in caplog.text
-    assert sorted(log_of(longer)) == list(range(13))
-    # Interrupted, it would not be taken for finished.
-    assert longer.progress.step == 12 and longer.progress.finished
+    with pytest.raises(ValueError, match="interrupted"):
+        setup(folder, **settings)
+    run(setup(folder, resume=True, **settings), resume=True)
+    whole = setup(**settings)
+    run(whole)
+    assert log_of(longer) == log_of(whole)
 
 
 def test_resuming_without_a_checkpoint_is_an_error(setup):
