@@ -215,11 +215,12 @@ class LanguageModelTrainer:
             progress.losses[name] = progress.losses.get(name, 0.0) + value
 
     def _divergence(self, what: str) -> ValueError:
-        saved = [self.output / DIRECTORY_BEST, *checkpoint_files(self.output)[:1]]
-        names = " and ".join(str(path) for path in saved if path.exists())
+        newest = checkpoint_files(self.output)[:1]
+        saved = " and ".join(map(str, [self.output / DIRECTORY_BEST, *newest]))
         return ValueError(
-            f"{what}: training has diverged. {f'Good weights are in {names}. ' * bool(names)}"
-            "Lower [lm] learn_rate or set [lm] max_grad_norm, and go on with --resume."
+            f"{what}: training has diverged. The last good weights are in {saved}. Lower "
+            "[lm] learn_rate or set [lm] max_grad_norm, and "
+            f"{'go on with --resume' if newest else 'start anew'}."
         )
 
     def _evaluate_if_due(self, log_step: LogStep) -> None:

@@ -26,7 +26,6 @@ from ..text import (
 )
 from ..text.vocabulary import BILM_SPECIALS
 from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
-from .precision import compile_function
 from .stream import Tokens, TokenStream
 
 # Targets that are there only to fill up the last row.
@@ -182,7 +181,7 @@ class BiLMObjective:
                 "as a language model."
             )
         self.module, self.dtype = module, dtype
-        self._stream = compile_function(module.stream) if compile else module.stream
+        self._stream = torch.compile(module.stream) if compile else module.stream
         self.directions = ("forward", "backward")[: module.n_directions]
         self.device = module.warm_hidden.device
         # Computed once per word type, not once per occurrence.
@@ -257,7 +256,7 @@ class AWDLSTMObjective:
         compile: bool = False,
     ) -> None:
         self.module, self.dtype = module, dtype
-        self._encode = compile_function(module.encode) if compile else module.encode
+        self._encode = torch.compile(module.encode) if compile else module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
         self._ids = numpy.asarray(vocabulary.ids(types))
