@@ -26,6 +26,7 @@ from .checkpoint import (
 from .config import LMConfig
 from .evaluate import evaluate_language_model
 from .gradient_step import GradientStep
+from .loggers import LogStep
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
 from .precision import create_scaler
@@ -36,7 +37,6 @@ from .saving import PipelineSaver
 from .signals import StopRequest, TrainingInterrupted, catch_stop_signals
 from .stream import TokenStream
 
-LogStep = Callable[[Optional[Dict[str, Any]]], None]
 Window = Tuple[numpy.ndarray, numpy.ndarray]
 
 DIRECTORY_BEST = "model-best"
@@ -81,8 +81,9 @@ class LanguageModelTrainer:
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
-            compile=config.compile,
         )
+        if config.compile:
+            self.objective.compile()
         self.state = self.objective.zero_state(config.batch_size)
         self._saver = PipelineSaver(
             nlp,
@@ -274,7 +275,7 @@ class LanguageModelTrainer:
 
     def _setup_logger(
         self, stdout: IO[str], stderr: IO[str]
-    ) -> Tuple[Callable[..., None], Callable[[], None]]:
+    ) -> Tuple[LogStep, Callable[[], None]]:
         # What loggers of spaCy's protocol read from the config.
         training = self.nlp.config["training"]
         training["max_steps"] = self.config.max_steps
