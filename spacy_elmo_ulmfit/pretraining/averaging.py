@@ -11,12 +11,12 @@ from torch import Tensor
 class NTASGD(torch.optim.SGD):
     """Non-monotonically triggered averaged SGD (arXiv:1708.02182, algorithm 1).
 
-    Steps are those of plain SGD. From the evaluation on at which the last `nonmono`
-    ones brought nothing better than those before them, the weights after each step are
-    averaged. Training goes on from the weights; the averages are what it gives.
+    Steps are those of plain SGD. From the first evaluation on that is worse than one
+    more than `nonmono` evaluations before it, the weights after each step are averaged.
+    Training goes on from the weights; the averages are what it gives.
 
     params (Iterable): Parameter groups.
-    nonmono (int): Evaluations without a better perplexity before averaging starts.
+    nonmono (int): Evaluations in which the perplexity may stall.
     weight_decay (float): L2 penalty.
     """
 

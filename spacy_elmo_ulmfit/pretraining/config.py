@@ -7,7 +7,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from spacy.language import Language
 from spacy.util import dot_to_object, registry
-from thinc.api import Config
+from thinc.api import Config, get_torch_default_device
+
+from .precision import check_machine
 
 _REQUIRED = ("component", "batch_size", "bptt", "max_steps", "optimizer", "learn_rate")
 
@@ -98,7 +100,8 @@ def resolve_lm_config(config: Config) -> LMConfig:
 
     config (Config): The config.
     RETURNS (LMConfig): The settings.
-    RAISES (ValueError): If the block is missing, or never ends.
+    RAISES (ValueError): If the block is missing, never ends, or asks for what this
+        machine cannot do.
     """
     if "lm" not in config:
         raise ValueError(
@@ -121,6 +124,9 @@ def resolve_lm_config(config: Config) -> LMConfig:
         raise ValueError(
             "Training would never end: set [lm] max_steps or [lm] max_epochs."
         )
+    check_machine(
+        get_torch_default_device(), dtype=settings.dtype, compile=settings.compile
+    )
     return settings
 
 

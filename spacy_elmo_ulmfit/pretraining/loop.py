@@ -26,6 +26,7 @@ from .checkpoint import (
 from .config import LMConfig
 from .evaluate import evaluate_language_model
 from .gradient_step import GradientStep
+from .loggers import LogStep
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
 from .precision import create_scaler
@@ -37,7 +38,6 @@ from .saving import PipelineSaver
 from .signals import StopRequest, TrainingInterrupted, catch_stop_signals
 from .stream import TokenStream
 
-LogStep = Callable[[Optional[Dict[str, Any]]], None]
 Window = Tuple[numpy.ndarray, numpy.ndarray]
 
 DIRECTORY_BEST = "model-best"
@@ -85,8 +85,9 @@ class LanguageModelTrainer:
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
-            compile=config.compile,
         )
+        if config.compile:
+            self.objective.compile()
         self.state = self.objective.zero_state(config.batch_size)
         self._saver = PipelineSaver(
             nlp,
@@ -222,11 +223,12 @@ class LanguageModelTrainer:
             progress.losses[name] = progress.losses.get(name, 0.0) + value
 
     def _divergence(self, what: str) -> ValueError:
-        saved = [self.output / DIRECTORY_BEST, *checkpoint_files(self.output)[:1]]
-        names = " and ".join(str(path) for path in saved if path.exists())
+        newest = checkpoint_files(self.output)[:1]
+        saved = " and ".join(map(str, [self.output / DIRECTORY_BEST, *newest]))
         return ValueError(
-            f"{what}: training has diverged. {f'Good weights are in {names}. ' * bool(names)}"
-            "Lower [lm] learn_rate or set [lm] max_grad_norm, and go on with --resume."
+            f"{what}: training has diverged. The last good weights are in {saved}. Lower "
+            "[lm] learn_rate or set [lm] max_grad_norm, and "
+            f"{'go on with --resume' if newest else 'start anew'}."
         )
 
     def _evaluate_if_due(self, log_step: LogStep) -> None:
@@ -282,7 +284,7 @@ class LanguageModelTrainer:
 
     def _setup_logger(
         self, stdout: IO[str], stderr: IO[str]
-    ) -> Tuple[Callable[..., None], Callable[[], None]]:
+    ) -> Tuple[LogStep, Callable[[], None]]:
         # What loggers of spaCy's protocol read from the config.
         training = self.nlp.config["training"]
         training["max_steps"] = self.config.max_steps

@@ -26,7 +26,6 @@ from ..text import (
 )
 from ..text.vocabulary import BILM_SPECIALS
 from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
-from .precision import compile_function
 from .stream import Tokens, TokenStream
 
 # Targets that are there only to fill up the last row.
@@ -67,6 +66,9 @@ class Objective(Protocol):
 
     directions: Tuple[str, ...]
     device: torch.device
+
+    def compile(self) -> None:
+        """Compile what comes before the loss, by `torch.compile`, at its first use."""
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
         """Lay a stream out in rows.
@@ -136,7 +138,6 @@ def create_objective(
     dtype: torch.dtype = torch.float32,
     alpha: float = 0.0,
     beta: float = 0.0,
-    compile: bool = False,
 ) -> Objective:
     """Set up the objective of a module on a stream.
 
@@ -147,16 +148,13 @@ def create_objective(
     dtype (torch.dtype): Precision of the large matrix products.
     alpha (float): Weight of AR, for the AWD-LSTM.
     beta (float): Weight of TAR, for the AWD-LSTM.
-    compile (bool): Whether to compile what comes before the loss.
     RETURNS (Objective): The objective.
     """
     if isinstance(module, BiLM):
         indexer = indexer or ByteIndexer(module.config.max_chars)
-        return BiLMObjective(module, stream.types, vocabulary, indexer, dtype, compile)
+        return BiLMObjective(module, stream.types, vocabulary, indexer, dtype)
     if isinstance(module, AWDLSTM):
-        return AWDLSTMObjective(
-            module, stream.types, vocabulary, dtype, alpha, beta, compile
-        )
+        return AWDLSTMObjective(module, stream.types, vocabulary, dtype, alpha, beta)
     raise TypeError(f"No language model objective for {type(module).__name__}.")
 
 
@@ -174,7 +172,6 @@ class BiLMObjective:
         vocabulary: Vocabulary,
         indexer: Indexer,
         dtype: torch.dtype,
-        compile: bool = False,
     ) -> None:
         if module.softmax is None:
             raise ValueError(
@@ -182,7 +179,7 @@ class BiLMObjective:
                 "as a language model."
             )
         self.module, self.dtype = module, dtype
-        self._stream = compile_function(module.stream) if compile else module.stream
+        self._stream = module.stream
         self.directions = ("forward", "backward")[: module.n_directions]
         self.device = module.warm_hidden.device
         # Computed once per word type, not once per occurrence.
@@ -191,6 +188,10 @@ class BiLMObjective:
         self._words = torch.from_numpy(ids.astype(numpy.int32))
         self._target_ids = numpy.asarray(vocabulary.ids(types))
         self._begin, self._end = types.index(BEGIN_SENTENCE), types.index(END_SENTENCE)
+
+    def compile(self) -> None:
+        """See `Objective.compile`."""
+        self._stream = torch.compile(self._stream)
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
         """See `Objective.rows`."""
@@ -254,13 +255,16 @@ class AWDLSTMObjective:
         dtype: torch.dtype,
         alpha: float,
         beta: float,
-        compile: bool = False,
     ) -> None:
         self.module, self.dtype = module, dtype
-        self._encode = compile_function(module.encode) if compile else module.encode
+        self._encode = module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
         self._ids = numpy.asarray(vocabulary.ids(types))
+
+    def compile(self) -> None:
+        """See `Objective.compile`."""
+        self._encode = torch.compile(self._encode)
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
         """See `Objective.rows`."""

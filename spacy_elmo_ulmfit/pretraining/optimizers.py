@@ -73,7 +73,7 @@ def create_adam(
 def create_ntasgd(nonmono: int = 5, weight_decay: float = 1.2e-6) -> OptimizerFactory:
     """Create NT-ASGD, by which the AWD-LSTM was published, at a rate of 30.
 
-    nonmono (int): Evaluations without a better perplexity before averaging starts.
+    nonmono (int): Evaluations in which the perplexity may stall before averaging starts.
     weight_decay (float): L2 penalty.
     RETURNS (Callable): Builds the optimizer from parameter groups.
     """

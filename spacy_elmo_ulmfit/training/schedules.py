@@ -81,12 +81,13 @@ def cosine(
 
     max_rate (float): Highest rate.
     num_steps (int): Steps of both parts together; the last rate lasts from then on.
-    warmup_steps (int): Steps in which the rate rises from zero.
+    warmup_steps (int): Steps in which the rate rises.
     min_rate (float): Last rate.
     YIELDS (float): The rate of each step.
     """
     for step in range(warmup_steps):
-        yield max_rate * step / warmup_steps
+        # The first step counts too: it has a rate above zero.
+        yield max_rate * (step + 1) / (warmup_steps + 1)
     yield from _two_cosines(
         max_rate, max_rate, min_rate, cut=0, num_steps=num_steps - warmup_steps
     )
