@@ -1,7 +1,16 @@
 """Commands of `python -m spacy`; importing them registers them."""
 
-from . import embed, export, generate, init, substitutes
+from . import embed, export, find_lr, generate, init, substitutes
 from .lm import lm_cli
 from .ulmfit import ulmfit_cli
 
-__all__ = ["embed", "export", "generate", "init", "lm_cli", "substitutes", "ulmfit_cli"]
+__all__ = [
+    "embed",
+    "export",
+    "find_lr",
+    "generate",
+    "init",
+    "lm_cli",
+    "substitutes",
+    "ulmfit_cli",
+]

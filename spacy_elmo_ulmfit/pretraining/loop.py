@@ -186,23 +186,42 @@ class LanguageModelTrainer:
                 if ends_epoch:
                     break
 
+    def losses_at(self, rates: Iterable[float]) -> Iterator[float]:
+        """Take steps, and nothing else: no evaluation, no log, nothing is saved.
+
+        rates (Iterable[float]): Rate of each step.
+        YIELDS (float): Mean loss of each step, in nats; after one that is not finite there
+            are no more.
+        """
+        fix_random_seed(self.config.seed)
+        windows = self._windows()
+        for rate in rates:
+            try:
+                self._step(windows, rate)
+            except FloatingPointError:
+                return
+            yield self.progress.mean_loss(len(self.objective.directions))
+            self.progress.forget_steps()
+
     def _update(self, windows: Iterator[Window], rate: float) -> None:
-        config, progress = self.config, self.progress
+        progress = self.progress
         place = f"epoch {progress.epoch}, from token {progress.position} of each row on"
-        self.module.train()
-        n_columns = 0
         try:
-            for inputs, targets in itertools.islice(
-                windows, config.accumulate_gradient
-            ):
-                self._read(inputs, targets)
-                n_columns += inputs.shape[2]
-            # A short last window has fewer tokens to learn from.
-            share = n_columns / (config.bptt * config.accumulate_gradient)
-            self._gradient_step.take(rate * share)
+            self._step(windows, rate)
         except FloatingPointError as error:
             message = f"{error} at step {progress.step + 1} ({place})"
             raise self._divergence(message) from error
+
+    def _step(self, windows: Iterator[Window], rate: float) -> None:
+        config, progress = self.config, self.progress
+        self.module.train()
+        n_columns = 0
+        for inputs, targets in itertools.islice(windows, config.accumulate_gradient):
+            self._read(inputs, targets)
+            n_columns += inputs.shape[2]
+        # A short last window has fewer tokens to learn from.
+        share = n_columns / (config.bptt * config.accumulate_gradient)
+        self._gradient_step.take(rate * share)
         progress.step += 1
         progress.learn_rate = rate
         progress.grad_norm += self._gradient_step.norm

@@ -55,6 +55,8 @@ class Progress:
         n_text_tokens (int): Tokens of the training text.
         RETURNS (Optional[float]): Seconds; `None` before the first step.
         """
+        if self.reaches_limit(config):
+            return 0.0
         share = 0.0
         if config.max_steps:
             share = self.step / config.max_steps
@@ -62,6 +64,13 @@ class Progress:
             n_tokens = n_text_tokens * config.max_epochs
             share = max(share, self.n_tokens / n_tokens)
         return self.seconds * (1 / min(share, 1.0) - 1) if share else None
+
+    def mean_loss(self, n_directions: int) -> float:
+        """Return the mean loss of a target since the last evaluation, in nats.
+
+        n_directions (int): Directions of the language model.
+        """
+        return sum(self.losses.values()) / (self.n_targets * n_directions)
 
     def row(self, n_directions: int, seconds_left: Optional[float]) -> Dict[str, float]:
         """Return what is logged of the last evaluation, and of the steps before it.
@@ -80,7 +89,7 @@ class Progress:
             "learn_rate": self.learn_rate,
         }
         if self.n_targets:
-            row["loss"] = sum(self.losses.values()) / (self.n_targets * n_directions)
+            row["loss"] = self.mean_loss(n_directions)
             row["grad_norm"] = self.grad_norm / n_steps
             row["tokens_per_second"] = self.n_targets / max(self.step_seconds, 1e-9)
         if seconds_left is not None:
@@ -93,6 +102,10 @@ class Progress:
         row (Dict[str, float]): What `row` returned.
         """
         self.rows.append(row)
+        self.forget_steps()
+
+    def forget_steps(self) -> None:
+        """Begin anew to add up what is logged of steps."""
         self.losses, self.n_targets = {}, 0
         self.grad_norm = self.step_seconds = 0.0
 
