@@ -1,5 +1,6 @@
 """The training loop of language models: truncated BPTT over streams of text."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -34,7 +35,12 @@ from .progress import Progress
 from .random_states import random_states, restore_random_states
 from .run_settings import check_changes, run_settings
 from .saving import PipelineSaver
-from .signals import StopRequest, TrainingInterrupted, catch_stop_signals
+from .signals import (
+    StopRequest,
+    StopRequested,
+    TrainingInterrupted,
+    catch_stop_signals,
+)
 from .stream import TokenStream
 
 Window = Tuple[numpy.ndarray, numpy.ndarray]
@@ -140,17 +146,16 @@ class LanguageModelTrainer:
         rates = itertools.islice(_rates(config.learn_rate), progress.step, None)
         started = time.perf_counter() - progress.seconds
         # The table starts where the model starts; a signal may have put a row off.
-        self._evaluate_if_due(log_step)
-        while not progress.is_done(config):
+        self._evaluate_if_due(log_step, stop)
+        while stop.number is None and not progress.is_done(config):
             self._update(windows, next(rates))
             progress.seconds = time.perf_counter() - started
-            if stop.number is None:
-                self._evaluate_if_due(log_step)
-            if stop.number is not None:
-                path = self._save_checkpoint()
-                raise TrainingInterrupted(stop.number, progress.step, path)
+            self._evaluate_if_due(log_step, stop)
             if progress.step % config.checkpoint_frequency == 0:
                 self._save_checkpoint()
+        if stop.number is not None:
+            path = self._save_checkpoint()
+            raise TrainingInterrupted(stop.number, progress.step, path)
         with averaged_weights(self.optimizer):
             self._saver.save(self.output / DIRECTORY_LAST, progress)
         progress.finished = True
@@ -224,20 +229,20 @@ class LanguageModelTrainer:
             f"{'go on with --resume' if newest else 'start anew'}."
         )
 
-    def _evaluate_if_due(self, log_step: LogStep) -> None:
-        if self.progress.needs_evaluation(self.config):
-            with averaged_weights(self.optimizer):
-                self._evaluate(log_step)
-            if isinstance(self.optimizer, NTASGD):
-                self.optimizer.observe([value for _, value in self.progress.history])
-        else:
+    def _evaluate_if_due(self, log_step: LogStep, stop: StopRequest) -> None:
+        if not self.progress.needs_evaluation(self.config):
             log_step(None)
+        # A run that is to stop evaluates when it goes on.
+        elif stop.number is None:
+            with contextlib.suppress(StopRequested), averaged_weights(self.optimizer):
+                self._evaluate(log_step, stop)
 
-    def _evaluate(self, log_step: LogStep) -> None:
+    def _evaluate(self, log_step: LogStep, stop: StopRequest) -> None:
         progress = self.progress
-        metrics = evaluate_language_model(
-            self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
-        )
+        with stop.abandoning():
+            metrics = evaluate_language_model(
+                self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
+            )
         perplexity = metrics["perplexity"]
         if not math.isfinite(perplexity):
             raise self._divergence(
@@ -250,6 +255,8 @@ class LanguageModelTrainer:
             self._saver.save(self.output / DIRECTORY_BEST, progress)
         log_step(self._row())
         progress.losses, progress.n_targets = {}, 0
+        if isinstance(self.optimizer, NTASGD):
+            self.optimizer.observe([value for _, value in progress.history])
 
     def _row(self) -> Dict[str, Any]:
         """Return what loggers of spaCy's protocol are told of an evaluation."""
