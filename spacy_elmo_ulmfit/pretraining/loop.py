@@ -1,12 +1,13 @@
 """The training loop of language models: truncated BPTT over streams of text."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple
 
 import numpy
 import torch
@@ -14,9 +15,9 @@ from spacy.language import Language
 from spacy.util import fix_random_seed
 from torch import nn
 
-from ..modules.bilm import BiLMState
 from ..text import Indexer, Vocabulary
 from .averaging import NTASGD, averaged_weights
+from .carried_state import plain_state, restored_state
 from .checkpoint import (
     checkpoint_files,
     load_checkpoint,
@@ -35,7 +36,12 @@ from .random_states import random_states, restore_random_states
 from .report import write_report
 from .run_settings import check_changes, run_settings
 from .saving import PipelineSaver
-from .signals import StopRequest, TrainingInterrupted, catch_stop_signals
+from .signals import (
+    StopRequest,
+    StopRequested,
+    TrainingInterrupted,
+    catch_stop_signals,
+)
 from .stream import TokenStream
 
 Window = Tuple[numpy.ndarray, numpy.ndarray]
@@ -144,19 +150,18 @@ class LanguageModelTrainer:
         rates = itertools.islice(_rates(config.learn_rate), progress.step, None)
         started = time.perf_counter() - progress.seconds
         # The table starts where the model starts; a signal may have put a row off.
-        self._evaluate_if_due(log_step)
-        while not progress.is_done(config):
+        self._evaluate_if_due(log_step, stop)
+        while stop.number is None and not progress.is_done(config):
             before = time.perf_counter()
             self._update(windows, next(rates))
             progress.seconds = time.perf_counter() - started
             progress.step_seconds += time.perf_counter() - before
-            if stop.number is None:
-                self._evaluate_if_due(log_step)
-            if stop.number is not None:
-                path = self._save_checkpoint()
-                raise TrainingInterrupted(stop.number, progress.step, path)
+            self._evaluate_if_due(log_step, stop)
             if progress.step % config.checkpoint_frequency == 0:
                 self._save_checkpoint()
+        if stop.number is not None:
+            path = self._save_checkpoint()
+            raise TrainingInterrupted(stop.number, progress.step, path)
         with averaged_weights(self.optimizer):
             self._saver.save(self.output / DIRECTORY_LAST, progress)
         progress.finished = True
@@ -250,20 +255,20 @@ class LanguageModelTrainer:
             f"{'go on with --resume' if newest else 'start anew'}."
         )
 
-    def _evaluate_if_due(self, log_step: LogStep) -> None:
-        if self.progress.needs_evaluation(self.config):
-            with averaged_weights(self.optimizer):
-                self._evaluate(log_step)
-            if isinstance(self.optimizer, NTASGD):
-                self.optimizer.observe([value for _, value in self.progress.history])
-        else:
+    def _evaluate_if_due(self, log_step: LogStep, stop: StopRequest) -> None:
+        if not self.progress.needs_evaluation(self.config):
             log_step(None)
+        # A run that is to stop evaluates when it goes on.
+        elif stop.number is None:
+            with contextlib.suppress(StopRequested), averaged_weights(self.optimizer):
+                self._evaluate(log_step, stop)
 
-    def _evaluate(self, log_step: LogStep) -> None:
+    def _evaluate(self, log_step: LogStep, stop: StopRequest) -> None:
         progress = self.progress
-        metrics = evaluate_language_model(
-            self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
-        )
+        with stop.abandoning():
+            metrics = evaluate_language_model(
+                self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
+            )
         perplexity = metrics["perplexity"]
         if not math.isfinite(perplexity):
             raise self._divergence(
@@ -278,6 +283,8 @@ class LanguageModelTrainer:
         progress.log(progress.row(len(self.objective.directions), left))
         log_step(self._info())
         write_report(self.output / REPORT, progress, self.nlp.config)
+        if isinstance(self.optimizer, NTASGD):
+            self.optimizer.observe([value for _, value in progress.history])
 
     def _info(self) -> Dict[str, Any]:
         """Return what loggers of spaCy's protocol are told of the last evaluation."""
@@ -320,7 +327,7 @@ class LanguageModelTrainer:
         data = {
             "module": self.module.state_dict(),
             "step": self._gradient_step.state_dict(),
-            "state": _plain_state(self.state),
+            "state": plain_state(self.state),
             "progress": dataclasses.asdict(progress),
             "random": random_states(),
             "fingerprint": self.train_stream.fingerprint(),
@@ -341,10 +348,7 @@ class LanguageModelTrainer:
             )
         self.module.load_state_dict(data["module"])
         self._gradient_step.load_state_dict(data["step"])
-        state = _to_device(data["state"], self.objective.device)
-        if isinstance(self.state, BiLMState):
-            state = BiLMState(*state)
-        self.state = state
+        self.state = restored_state(data["state"], self.state, self.objective.device)
         self.progress = Progress(**data["progress"])
         restore_random_states(data["random"])
 
@@ -363,13 +367,3 @@ def _rates(learn_rate: "float | Iterable[float]") -> Iterator[float]:
     if isinstance(learn_rate, (int, float)):
         return itertools.repeat(float(learn_rate))
     return iter(learn_rate)
-
-
-def _to_device(state: Any, device: torch.device) -> Any:
-    if isinstance(state, torch.Tensor):
-        return state.to(device)
-    return type(state)(_to_device(part, device) for part in state)
-
-
-def _plain_state(state: Any) -> List[Any]:
-    return [list(part) if isinstance(part, list) else part for part in state]

@@ -12,6 +12,7 @@ import srsly
 import torch
 from thinc.api import Config
 
+from spacy_elmo_ulmfit.pretraining import loop
 from spacy_elmo_ulmfit.pretraining.checkpoint import checkpoint_files, load_checkpoint
 from spacy_elmo_ulmfit.pretraining.evaluate import evaluate_language_model
 from spacy_elmo_ulmfit.pretraining.gradient_step import GradientStep
@@ -200,20 +201,21 @@ def test_a_run_can_be_killed_twice_and_logged_seldom(setup, monkeypatch):
 
 # Steps of an interrupted run, evaluated and saved now and then.
 SELDOM = {"eval_frequency": 2, "checkpoint_frequency": 4}
+NTASGD = "spacy-elmo-ulmfit.NTASGD.v1"
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
-def interrupt(trainer, number, step, monkeypatch, method="_update"):
-    """Train until a signal arrives while something is done at a step."""
-    work = getattr(LanguageModelTrainer, method)
+def interrupt(trainer, number, step, monkeypatch):
+    """Train until a signal arrives when some steps are done, in the next one."""
+    update = LanguageModelTrainer._update
 
     def signalled(self, *args):
         if self.progress.step == step:
             signal.raise_signal(number)
-        work(self, *args)
+        update(self, *args)
 
     with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted) as stopped:
-        patch.setattr(LanguageModelTrainer, method, signalled)
+        patch.setattr(LanguageModelTrainer, "_update", signalled)
         run(trainer)
     assert stopped.value.number == number
     return str(stopped.value)
@@ -242,13 +244,27 @@ def test_a_signal_ends_a_run_after_the_step_and_it_resumes(
 
 
 @pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
-def test_a_signal_in_an_evaluation_ends_a_run_after_it(setup, monkeypatch):
-    trainer = setup(**SELDOM)
-    interrupt(trainer, signal.SIGTERM, 4, monkeypatch, method="_evaluate")
-    assert sorted(log_of(trainer)) == [0, 2, 4]
-    resumed = setup(trainer.output.parent, resume=True, **SELDOM)
-    run(resumed, resume=True)
-    assert sorted(log_of(resumed)) == [0, 2, 4, 6, 8, 9]
+@pytest.mark.parametrize("step", [0, 4, 9])
+def test_a_signal_ends_an_evaluation_which_is_done_when_the_run_resumes(
+    setup, step, monkeypatch
+):
+    settings = {**SELDOM, "optimizer": {"@optimizers": NTASGD, "nonmono": 0}}
+    whole, stopped = setup(**settings), setup(**settings)
+    metrics = run(whole)
+
+    def signalled(*args, **kwargs):
+        if stopped.progress.step == step:
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate_language_model(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted):
+        patch.setattr(loop, "evaluate_language_model", signalled)
+        run(stopped)
+    assert stopped.progress.step == step not in dict(stopped.progress.history)
+    resumed = setup(stopped.output.parent, resume=True, **settings)
+    assert run(resumed, resume=True) == metrics
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
 
 
 @pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
@@ -282,7 +298,7 @@ def test_every_optimizer_learns_and_resumes(setup, name, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
 def test_averages_are_evaluated_and_saved_and_training_goes_on_without(setup):
-    optimizer = {"@optimizers": "spacy-elmo-ulmfit.NTASGD.v1", "nonmono": 0}
+    optimizer = {"@optimizers": NTASGD, "nonmono": 0}
     # A rate so high that the perplexity goes up and down.
     settings = {"optimizer": optimizer, "learn_rate": 30.0, "max_steps": 12}
     trainer = setup(**settings)
@@ -427,6 +443,22 @@ def test_a_trained_model_goes_on_with_the_words_of_other_text(setup, kind, tmp_p
             torch.testing.assert_close(value, before[name])
     metrics = run(trainer)
     assert metrics["perplexity"] < trainer.progress.history[0][1]
+
+
+@pytest.mark.parametrize("kind", ["bilm", "awd_lstm"], indirect=True)
+def test_killed_fine_tuning_resumes(setup, kind, monkeypatch):
+    first = setup(max_steps=2)
+    run(first)
+    text = CONFIG.format(model="", folder=first.output.parent.as_posix())
+    config = Config().from_str(text, interpolate=False)
+    source = first.output / "model-last"
+    outputs = [first.output.parent / name for name in ("whole", "killed")]
+    whole, killed = (setup_finetuning(config, path, source=source) for path in outputs)
+    metrics = run(whole)
+    run_until(killed, 5, monkeypatch)
+    resumed = setup_finetuning(config, outputs[1], source=source, resume=True)
+    assert run(resumed, resume=True) == metrics
+    assert_same_weights(whole, resumed)
 
 
 def test_pipelines_load_and_predict(setup, kind):
