@@ -42,6 +42,8 @@ class LMConfig(BaseModel):
     trainable_groups (int): Layer groups that learn, counted from the top, 0 for all.
         The top one of an AWD-LSTM is its embedding with the decoder, the new words of
         a text among them.
+    unfreeze_steps (int): Steps after which all layer groups learn, not the
+        `trainable_groups` alone; 0 for never.
     drop_mult (float): Factor of all dropouts of the model in this training.
     alpha (float): Weight of AR (AWD-LSTM only).
     beta (float): Weight of TAR (AWD-LSTM only).
@@ -76,6 +78,7 @@ class LMConfig(BaseModel):
     max_grad_norm: float = Field(0.0, ge=0.0)
     lr_decay: float = Field(1.0, gt=0.0)
     trainable_groups: int = Field(0, ge=0)
+    unfreeze_steps: int = Field(0, ge=0)
     drop_mult: float = Field(1.0, ge=0.0)
     alpha: float = 0.0
     beta: float = 0.0
@@ -120,6 +123,11 @@ def resolve_lm_config(config: Config) -> LMConfig:
         # A logger of a service that is not installed.
         raise ValueError(f"[lm] needs a package that is not there. {error}") from error
     settings = LMConfig(**resolved)
+    if settings.unfreeze_steps and not settings.trainable_groups:
+        raise ValueError(
+            "[lm] unfreeze_steps says when all layer groups begin to learn, but all do "
+            "from the start. Set trainable_groups to the number that does, such as 1."
+        )
     if not settings.max_steps and not settings.max_epochs:
         raise ValueError(
             "Training would never end: set [lm] max_steps or [lm] max_epochs."

@@ -26,6 +26,7 @@ from .checkpoint import (
 )
 from .config import LMConfig
 from .evaluate import evaluate_language_model
+from .freezing import Freezing
 from .gradient_step import GradientStep
 from .loggers import LogStep
 from .objectives import Objective, create_objective
@@ -104,7 +105,11 @@ class LanguageModelTrainer:
             config_at_rest=module.config,
         )
         module.config = scale_dropouts(module.config, config.drop_mult)
-        groups = parameter_groups(module, config.lr_decay, config.trainable_groups)
+        self._freezing = Freezing(
+            module, config.trainable_groups, config.unfreeze_steps
+        )
+        never = [] if config.unfreeze_steps else self._freezing.parameters
+        groups = parameter_groups(module, config.lr_decay, never)
         self.optimizer: torch.optim.Optimizer = config.optimizer(groups)
         self._gradient_step = GradientStep(
             module,
@@ -220,6 +225,7 @@ class LanguageModelTrainer:
     def _step(self, windows: Iterator[Window], rate: float) -> None:
         config, progress = self.config, self.progress
         self.module.train()
+        self._freezing.prepare(progress.step)
         n_columns = 0
         for inputs, targets in itertools.islice(windows, config.accumulate_gradient):
             self._read(inputs, targets)

@@ -1,6 +1,6 @@
 """Torch optimizers for language model training, as configs name them."""
 
-from typing import Any, Callable, Dict, Iterable, List, Tuple, cast
+from typing import Any, Callable, Collection, Dict, Iterable, List, Tuple, cast
 
 import torch
 from spacy.util import registry
@@ -128,27 +128,25 @@ def create_adagrad(
 
 
 def parameter_groups(
-    module: nn.Module, lr_decay: float, trainable_groups: int = 0
+    module: nn.Module,
+    lr_decay: float,
+    left_out: Collection[nn.Parameter] = (),
 ) -> List[Dict[str, Any]]:
     """Group a module's parameters by layer, each with its share of the rate.
 
     module (nn.Module): A module with `layer_groups`.
     lr_decay (float): Factor between neighbouring groups; the top has the full rate.
-    trainable_groups (int): Groups that learn, counted from the top, 0 for all. The
-        parameters of the others get no gradient.
+    left_out (Collection[nn.Parameter]): Parameters that never learn.
     RETURNS (List[Dict[str, Any]]): Groups with `params` and `lr_scale`.
     """
     layer_groups = cast(List[Tuple[str, ...]], module.layer_groups)
-    frozen = layer_groups[:-trainable_groups] if trainable_groups else []
     groups: List[Dict[str, Any]] = [
         {"params": [], "lr_scale": lr_decay**-depth}
         for depth in reversed(range(len(layer_groups)))
     ]
+    never = set(map(id, left_out))
     for name, parameter in module.named_parameters():
-        if any(name.startswith(prefixes) for prefixes in frozen):
-            parameter.requires_grad_(False)
-            continue
         for group, prefixes in zip(groups, layer_groups):
-            if name.startswith(prefixes):
+            if name.startswith(prefixes) and id(parameter) not in never:
                 group["params"].append(parameter)
     return [group for group in groups if group["params"]]

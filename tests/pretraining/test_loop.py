@@ -755,6 +755,40 @@ def test_frozen_layer_groups_move_by_nothing(setup):
     assert moved == {name for name in before if name.startswith(top)}
 
 
+def test_groups_frozen_for_the_first_steps_learn_after_them(setup, monkeypatch):
+    settings = {"trainable_groups": 1, "unfreeze_steps": 4, "max_steps": 6}
+    whole = setup(**settings)
+    weights, step = [], whole.optimizer.step
+
+    def spy():
+        step()
+        named = whole.module.named_parameters()
+        weights.append({name: p.detach().clone() for name, p in named})
+
+    monkeypatch.setattr(whole.optimizer, "step", spy)
+    run(whole)
+    top = whole.module.layer_groups[-1]
+    for number, (before, after) in enumerate(zip(weights, weights[1:]), start=1):
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        if number < 4:
+            assert moved == {name for name in before if name.startswith(top)}
+        else:
+            assert moved == set(before)
+    for number in (2, 5):
+        killed = setup(checkpoint_frequency=1, **settings)
+        run_until(killed, number, monkeypatch)
+        resumed = setup(
+            killed.output.parent, resume=True, checkpoint_frequency=1, **settings
+        )
+        run(resumed, resume=True)
+        assert_same_weights(whole, resumed)
+
+
+def test_unfreezing_what_is_not_frozen_is_refused(setup):
+    with pytest.raises(ValueError, match="Set trainable_groups"):
+        setup(unfreeze_steps=4)
+
+
 def test_scaling_touches_dropouts_only():
     config = tiny_awd_lstm(weight_dropout=0.4).config
     scaled = scale_dropouts(config, 0.5)
