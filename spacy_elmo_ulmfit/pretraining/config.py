@@ -46,6 +46,7 @@ class LMConfig(BaseModel):
         of the training text.
     vocabulary (str): What `lm finetune` does with the words it finds: `"extend"`
         the model's vocabulary by them, or `"replace"` it.
+    n_samples (int): Words of a sampled softmax, 0 for the full one.
     precision (str): Type of the large matrix products, `"float32"` or `"bfloat16"`.
     seed (int): Everything random depends on it.
     """
@@ -74,6 +75,7 @@ class LMConfig(BaseModel):
     min_freq: int = Field(2, ge=0)
     vocab_file: Optional[Path] = None
     vocabulary: Literal["extend", "replace"] = "extend"
+    n_samples: int = Field(0, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
 

@@ -71,6 +71,7 @@ class LanguageModelTrainer:
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
+            n_samples=config.n_samples,
         )
         self._config_at_rest = module.config
         module.config = scale_dropouts(module.config, config.drop_mult)
