@@ -1,7 +1,7 @@
 """The `[lm]` block of a language model config."""
 
 from pathlib import Path
-from typing import Any, Callable, Iterable, Literal, Optional, Union
+from typing import Any, Callable, Iterable, Literal, Optional, Union, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,12 +25,15 @@ class LMConfig(BaseModel):
     max_epochs (int): Passes over the text to train for, 0 for no limit.
     eval_frequency (int): Steps between evaluations on the held-out text.
     checkpoint_frequency (int): Steps between checkpoints to resume from.
+    keep_checkpoints (int): Newest checkpoints to keep.
     patience (int): Steps without a better perplexity after which to stop, 0 for never.
     batch_size (int): Rows of text read side by side (per direction).
     bptt (int): Tokens per row and step; gradients do not reach further.
     reset_probability (float): Share of the rows that start anew from zeros at each
         step. A model whose state is always carried on never learns to start, which
         is what it does at every sentence in a pipeline.
+    accumulate_gradient (int): Windows of `bptt` tokens whose gradients add up to one
+        step, as those of a larger batch would.
     max_grad_norm (float): Bound of the global norm of all gradients, 0 for none.
     lr_decay (float): Factor between the learning rates of neighbouring layer
         groups, 1.0 for one rate.
@@ -47,7 +50,9 @@ class LMConfig(BaseModel):
     vocabulary (str): What `lm finetune` does with the words it finds: `"extend"`
         the model's vocabulary by them, or `"replace"` it.
     n_samples (int): Words of a sampled softmax, 0 for the full one.
-    precision (str): Type of the large matrix products, `"float32"` or `"bfloat16"`.
+    precision (str): Type of the large matrix products: `"float32"`, `"bfloat16"` or, on
+        a GPU, `"float16"` with scaled losses.
+    compile (bool): Whether to compile the training step by `torch.compile`.
     seed (int): Everything random depends on it.
     """
 
@@ -61,10 +66,12 @@ class LMConfig(BaseModel):
     max_epochs: int = Field(0, ge=0)
     eval_frequency: int = Field(200, ge=1)
     checkpoint_frequency: int = Field(200, ge=1)
+    keep_checkpoints: int = Field(1, ge=1)
     patience: int = Field(0, ge=0)
     batch_size: int = Field(ge=1)
     bptt: int = Field(ge=1)
     reset_probability: float = Field(0.0, ge=0.0, le=1.0)
+    accumulate_gradient: int = Field(1, ge=1)
     max_grad_norm: float = Field(0.0, ge=0.0)
     lr_decay: float = Field(1.0, gt=0.0)
     trainable_groups: int = Field(0, ge=0)
@@ -76,7 +83,8 @@ class LMConfig(BaseModel):
     vocab_file: Optional[Path] = None
     vocabulary: Literal["extend", "replace"] = "extend"
     n_samples: int = Field(0, ge=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
     seed: int = 0
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -84,7 +92,7 @@ class LMConfig(BaseModel):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the large matrix products."""
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        return cast(torch.dtype, getattr(torch, self.precision))
 
 
 def resolve_lm_config(config: Config) -> LMConfig:

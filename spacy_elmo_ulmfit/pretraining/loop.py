@@ -14,22 +14,33 @@ from spacy.language import Language
 from spacy.util import fix_random_seed
 from torch import nn
 
-from ..modules.bilm import BiLM, BiLMState
-from ..pipeline.source import META_KEY
-from ..replacing import replace_directory
-from ..text import BEGIN_SENTENCE, ByteIndexer, Indexer, Vocabulary
-from ..text.neutral import store_warm_state
-from .checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint
+from ..modules.bilm import BiLMState
+from ..text import Indexer, Vocabulary
+from .averaging import NTASGD, averaged_weights
+from .checkpoint import (
+    checkpoint_files,
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+)
 from .config import LMConfig
 from .evaluate import evaluate_language_model
+from .gradient_step import GradientStep
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
+from .precision import create_scaler
+from .progress import Progress
+from .random_states import random_states, restore_random_states
+from .run_settings import check_changes, run_settings
+from .saving import PipelineSaver
+from .signals import StopRequest, TrainingInterrupted, catch_stop_signals
 from .stream import TokenStream
+
+LogStep = Callable[[Optional[Dict[str, Any]]], None]
+Window = Tuple[numpy.ndarray, numpy.ndarray]
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
-# Sentences whose states make the warm state.
-_N_NEUTRAL = 5
 
 
 class LanguageModelTrainer:
@@ -62,7 +73,6 @@ class LanguageModelTrainer:
         self.train_stream, self.dev_stream = train, dev
         self.config, self.output = config, output
         self.progress = Progress()
-        self._rate = 0.0
         self.objective: Objective = create_objective(
             module,
             train,
@@ -72,12 +82,26 @@ class LanguageModelTrainer:
             alpha=config.alpha,
             beta=config.beta,
             n_samples=config.n_samples,
+            compile=config.compile,
         )
-        self._config_at_rest = module.config
+        self.state = self.objective.zero_state(config.batch_size)
+        self._saver = PipelineSaver(
+            nlp,
+            config.component,
+            module,
+            indexer=indexer,
+            dev=dev,
+            config_at_rest=module.config,
+        )
         module.config = scale_dropouts(module.config, config.drop_mult)
         groups = parameter_groups(module, config.lr_decay, config.trainable_groups)
         self.optimizer: torch.optim.Optimizer = config.optimizer(groups)
-        self.state = self.objective.zero_state(config.batch_size)
+        self._gradient_step = GradientStep(
+            module,
+            self.optimizer,
+            max_norm=config.max_grad_norm,
+            scaler=create_scaler(config.dtype, self.objective.device),
+        )
 
     def train(
         self,
@@ -92,41 +116,49 @@ class LanguageModelTrainer:
         stdout (IO): Where the logger writes.
         stderr (IO): Where the logger shows its progress bar.
         RETURNS (Dict[str, float]): Metrics of the last evaluation.
+        RAISES (TrainingInterrupted): After a signal to stop, with a checkpoint written.
+        RAISES (ValueError): If training diverges, or something cannot be written.
         """
-        config, progress = self.config, self.progress
-        fix_random_seed(config.seed)
+        fix_random_seed(self.config.seed)
         if resume:
             self._restore()
-            progress = self.progress
         else:
             # What an earlier, finished run left must not be taken for this one's.
-            (self.output / CHECKPOINT_FILE).unlink(missing_ok=True)
+            remove_checkpoints(self.output)
         log_step, finalize = self._setup_logger(stdout, stderr)
+        try:
+            with catch_stop_signals() as stop:
+                self._train(log_step, stop)
+        finally:
+            finalize()
+        return self.progress.metrics
+
+    def _train(self, log_step: LogStep, stop: StopRequest) -> None:
+        config, progress = self.config, self.progress
+        progress.finished = False
+        windows = self._windows()
         rates = itertools.islice(_rates(config.learn_rate), progress.step, None)
         started = time.perf_counter() - progress.seconds
-        metrics: Dict[str, float] = {}
-        # The table starts where the model starts, also when there is nothing to do.
-        if progress.step == 0 or self._is_done():
-            metrics = self._evaluate(log_step)
-        for inputs, targets in self._windows():
-            self._rate = next(rates)
-            self._update(inputs, targets, self._rate)
+        # The table starts where the model starts; a signal may have put a row off.
+        self._evaluate_if_due(log_step)
+        while not progress.is_done(config):
+            self._update(windows, next(rates))
             progress.seconds = time.perf_counter() - started
-            ends = progress.step == config.max_steps or self._ends_epochs()
-            if ends or progress.step % config.eval_frequency == 0:
-                metrics = self._evaluate(log_step)
-            else:
-                log_step(None)
-            progress.finished = self._is_done()
-            if progress.finished or progress.step % config.checkpoint_frequency == 0:
+            if stop.number is None:
+                self._evaluate_if_due(log_step)
+            if stop.number is not None:
+                path = self._save_checkpoint()
+                raise TrainingInterrupted(stop.number, progress.step, path)
+            if progress.step % config.checkpoint_frequency == 0:
                 self._save_checkpoint()
-        finalize()
-        self._save_pipeline(DIRECTORY_LAST, metrics)
-        return metrics
+        with averaged_weights(self.optimizer):
+            self._saver.save(self.output / DIRECTORY_LAST, progress)
+        progress.finished = True
+        self._save_checkpoint()
 
-    def _windows(self) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
+    def _windows(self) -> Iterator[Window]:
         config, progress = self.config, self.progress
-        while not self._is_done():
+        while not progress.is_done(config):
             tokens = self.train_stream.shuffled([config.seed, progress.epoch])
             rows = self.objective.rows(tokens, config.batch_size, pad=False)
             n_steps = rows.inputs.shape[2]
@@ -137,7 +169,7 @@ class LanguageModelTrainer:
                 )
             if progress.position == 0:
                 self.state = self.objective.zero_state(config.batch_size)
-            while not self._is_done():
+            while not progress.is_done(config):
                 start = progress.position
                 window = slice(start, start + config.bptt)
                 progress.position = min(start + config.bptt, n_steps)
@@ -148,92 +180,97 @@ class LanguageModelTrainer:
                 if ends_epoch:
                     break
 
-    def _update(
-        self, inputs: numpy.ndarray, targets: numpy.ndarray, rate: float
-    ) -> None:
+    def _update(self, windows: Iterator[Window], rate: float) -> None:
         config, progress = self.config, self.progress
+        place = f"epoch {progress.epoch}, from token {progress.position} of each row on"
         self.module.train()
+        n_columns = 0
+        try:
+            for inputs, targets in itertools.islice(
+                windows, config.accumulate_gradient
+            ):
+                self._read(inputs, targets)
+                n_columns += inputs.shape[2]
+            # A short last window has fewer tokens to learn from.
+            share = n_columns / (config.bptt * config.accumulate_gradient)
+            self._gradient_step.take(rate * share)
+        except FloatingPointError as error:
+            message = f"{error} at step {progress.step + 1} ({place})"
+            raise self._divergence(message) from error
+        progress.step += 1
+        progress.learn_rate = rate
+
+    def _read(self, inputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+        config, progress = self.config, self.progress
         if config.reset_probability:
             keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
             self.state = self.objective.mask_state(self.state, keep)
         result = self.objective.step(inputs, targets, self.state)
         self.state = result.state
-        n_targets = result.n_targets * len(result.losses)
-        loss = result.losses.sum() / n_targets + result.penalty
-        if not math.isfinite(float(loss.detach())):
-            raise ValueError(
-                f"The loss is {float(loss.detach())} at step {progress.step}: training "
-                "has diverged. Lower [lm] learn_rate or set [lm] max_grad_norm."
-            )
-        loss.backward()
-        if config.max_grad_norm:
-            nn.utils.clip_grad_norm_(self.module.parameters(), config.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            # A short last window has fewer tokens to learn from.
-            share = inputs.shape[2] / config.bptt
-            group["lr"] = rate * group["lr_scale"] * share
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        progress.step += 1
+        self._gradient_step.add(
+            result.losses.sum(), result.penalty, result.n_targets * len(result.losses)
+        )
         progress.n_tokens += result.n_targets
         progress.n_targets += result.n_targets
         for name, value in zip(self.objective.directions, result.losses.tolist()):
             progress.losses[name] = progress.losses.get(name, 0.0) + value
 
-    def _ends_epochs(self) -> bool:
-        config, progress = self.config, self.progress
-        return bool(config.max_epochs and progress.epoch >= config.max_epochs)
+    def _divergence(self, what: str) -> ValueError:
+        saved = [self.output / DIRECTORY_BEST, *checkpoint_files(self.output)[:1]]
+        names = " and ".join(str(path) for path in saved if path.exists())
+        return ValueError(
+            f"{what}: training has diverged. {f'Good weights are in {names}. ' * bool(names)}"
+            "Lower [lm] learn_rate or set [lm] max_grad_norm, and go on with --resume."
+        )
 
-    def _is_done(self) -> bool:
-        config, progress = self.config, self.progress
-        if config.max_steps and progress.step >= config.max_steps:
-            return True
-        if self._ends_epochs():
-            return True
-        waited = progress.step - progress.best_step
-        return bool(config.patience and progress.history and waited >= config.patience)
+    def _evaluate_if_due(self, log_step: LogStep) -> None:
+        if self.progress.needs_evaluation(self.config):
+            with averaged_weights(self.optimizer):
+                self._evaluate(log_step)
+            if isinstance(self.optimizer, NTASGD):
+                self.optimizer.observe([value for _, value in self.progress.history])
+        else:
+            log_step(None)
 
-    def _evaluate(self, log_step: Callable[..., None]) -> Dict[str, float]:
-        config, progress = self.config, self.progress
+    def _evaluate(self, log_step: LogStep) -> None:
+        progress = self.progress
         metrics = evaluate_language_model(
             self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
         )
-        if not math.isfinite(metrics["perplexity"]):
-            raise ValueError(
-                f"The held-out perplexity is not a number after step {progress.step}: "
-                "training has diverged. Lower [lm] learn_rate or set [lm] max_grad_norm."
+        perplexity = metrics["perplexity"]
+        if not math.isfinite(perplexity):
+            raise self._divergence(
+                f"The held-out perplexity is not a number after step {progress.step}"
             )
-        progress.history.append((progress.step, metrics["perplexity"]))
-        if metrics["perplexity"] < progress.best_perplexity:
-            progress.best_perplexity = metrics["perplexity"]
-            progress.best_step = progress.step
-            self._save_pipeline(DIRECTORY_BEST, metrics)
-        train_loss = sum(progress.losses.values()) / max(
-            1, progress.n_targets * len(self.objective.directions)
-        )
-        log_step(
-            {
-                "epoch": progress.epoch,
-                "step": progress.step,
-                "score": 1.0 / metrics["perplexity"],
-                "other_scores": {
-                    **metrics,
-                    "learn_rate": self._rate,
-                },
-                "losses": {
-                    name: train_loss if name == config.component else 0.0
-                    for name in self.nlp.pipe_names
-                },
-                "checkpoints": [
-                    (1.0 / perplexity, step) for step, perplexity in progress.history
-                ],
-                "seconds": int(progress.seconds),
-                "words": progress.n_tokens,
-                "max_steps": config.max_steps,
-            }
-        )
+        progress.metrics = metrics
+        progress.history.append((progress.step, perplexity))
+        if perplexity < progress.best_perplexity:
+            progress.best_perplexity, progress.best_step = perplexity, progress.step
+            self._saver.save(self.output / DIRECTORY_BEST, progress)
+        log_step(self._row())
         progress.losses, progress.n_targets = {}, 0
-        return metrics
+
+    def _row(self) -> Dict[str, Any]:
+        """Return what loggers of spaCy's protocol are told of an evaluation."""
+        config, progress = self.config, self.progress
+        n_losses = progress.n_targets * len(self.objective.directions)
+        train_loss = sum(progress.losses.values()) / max(1, n_losses)
+        return {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "score": 1.0 / progress.metrics["perplexity"],
+            "other_scores": {**progress.metrics, "learn_rate": progress.learn_rate},
+            "losses": {
+                name: train_loss if name == config.component else 0.0
+                for name in self.nlp.pipe_names
+            },
+            "checkpoints": [
+                (1.0 / perplexity, step) for step, perplexity in progress.history
+            ],
+            "seconds": int(progress.seconds),
+            "words": progress.n_tokens,
+            "max_steps": config.max_steps,
+        }
 
     def _setup_logger(
         self, stdout: IO[str], stderr: IO[str]
@@ -245,54 +282,42 @@ class LanguageModelTrainer:
         training["score_weights"] = {"perplexity": 0.0}
         return self.config.logger(self.nlp, stdout, stderr)
 
-    def _save_pipeline(self, name: str, metrics: Dict[str, float]) -> None:
+    def _save_checkpoint(self) -> Path:
         progress = self.progress
-        if isinstance(self.module, BiLM):
-            indexer = self.indexer or ByteIndexer(self.module.config.max_chars)
-            store_warm_state(self.module, indexer, neutral_sentences(self.dev_stream))
-        self.nlp.meta[META_KEY] = {
-            **self.nlp.meta.get(META_KEY, {}),
-            self.config.component: {
-                "kind": str(self.module.kind),
-                "steps": progress.step,
-                "tokens_seen": progress.n_tokens,
-                "seconds": round(progress.seconds),
-                **{key: round(value, 4) for key, value in metrics.items()},
-            },
+        if not all(bool(p.isfinite().all()) for p in self.module.parameters()):
+            raise self._divergence(
+                f"Weights are no longer finite after step {progress.step}"
+            )
+        data = {
+            "module": self.module.state_dict(),
+            "step": self._gradient_step.state_dict(),
+            "state": _plain_state(self.state),
+            "progress": dataclasses.asdict(progress),
+            "random": random_states(),
+            "fingerprint": self.train_stream.fingerprint(),
+            "settings": run_settings(self.nlp.config),
         }
-        config, self.module.config = self.module.config, self._config_at_rest
-        replace_directory(self.output / name, self.nlp.to_disk)
-        self.module.config = config
-
-    def _save_checkpoint(self) -> None:
-        save_checkpoint(
-            self.output,
-            module=self.module,
-            optimizer=self.optimizer,
-            state=_plain_state(self.state),
-            progress=self.progress,
-            fingerprint=self.train_stream.fingerprint(),
-        )
+        keep = self.config.keep_checkpoints
+        return save_checkpoint(self.output, data, step=progress.step, keep=keep)
 
     def _restore(self) -> None:
         data = load_checkpoint(self.output)
+        check_changes(data["settings"], run_settings(self.nlp.config))
         fingerprint = self.train_stream.fingerprint()
         if data["fingerprint"] != fingerprint:
             raise ValueError(
-                f"{self.output / CHECKPOINT_FILE} belongs to another training text "
+                f"The run in {self.output} belongs to another training text "
                 f"({data['fingerprint']}, now {fingerprint}). Resume with the text the "
                 "run began with, or start anew without --resume."
             )
         self.module.load_state_dict(data["module"])
-        self.optimizer.load_state_dict(data["optimizer"])
+        self._gradient_step.load_state_dict(data["step"])
         state = _to_device(data["state"], self.objective.device)
         if isinstance(self.state, BiLMState):
             state = BiLMState(*state)
         self.state = state
         self.progress = Progress(**data["progress"])
-        torch.set_rng_state(data["torch_rng"])
-        if data["cuda_rng"]:
-            torch.cuda.set_rng_state_all(data["cuda_rng"])
+        restore_random_states(data["random"])
 
 
 def scale_dropouts(config: Any, factor: float) -> Any:
@@ -303,21 +328,6 @@ def scale_dropouts(config: Any, factor: float) -> Any:
         if field.name.endswith("dropout")
     }
     return dataclasses.replace(config, **dropouts)
-
-
-def neutral_sentences(stream: TokenStream) -> List[List[str]]:
-    """Return the first sentences of middling length, or the first one of all.
-
-    The state after them is what the biLM starts from in a pipeline.
-    """
-    boundary = stream.types.index(BEGIN_SENTENCE)
-    text = numpy.asarray(stream.tokens)
-    edges = numpy.append(numpy.flatnonzero(text == boundary), len(text))
-    middling = [i for i, n in enumerate(numpy.diff(edges)) if 10 <= n <= 30] or [0]
-    return [
-        [stream.types[i] for i in text[edges[sentence] + 1 : edges[sentence + 1]]]
-        for sentence in middling[:_N_NEUTRAL]
-    ]
 
 
 def _rates(learn_rate: "float | Iterable[float]") -> Iterator[float]:

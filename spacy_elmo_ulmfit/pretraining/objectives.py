@@ -25,6 +25,7 @@ from ..text import (
 )
 from ..text.vocabulary import BILM_SPECIALS
 from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
+from .precision import compile_function
 from .stream import Tokens, TokenStream
 from .word_losses import (
     NO_TARGET,
@@ -140,6 +141,7 @@ def create_objective(
     alpha: float = 0.0,
     beta: float = 0.0,
     n_samples: int = 0,
+    compile: bool = False,
 ) -> Objective:
     """Set up the objective of a module on a stream.
 
@@ -151,6 +153,7 @@ def create_objective(
     alpha (float): Weight of AR, for the AWD-LSTM.
     beta (float): Weight of TAR, for the AWD-LSTM.
     n_samples (int): Words of a sampled softmax, 0 for the model's own softmax.
+    compile (bool): Whether to compile what comes before the loss.
     RETURNS (Objective): The objective.
     RAISES (ValueError): If the module has no softmax, or not one for the samples.
     """
@@ -160,9 +163,18 @@ def create_objective(
     loss = _create_loss(module, n_samples, dtype)
     if isinstance(module, BiLM):
         indexer = indexer or ByteIndexer(module.config.max_chars)
-        return BiLMObjective(module, stream.types, vocabulary, indexer, loss)
+        return BiLMObjective(
+            module, stream.types, vocabulary, indexer, loss, compile=compile
+        )
     return AWDLSTMObjective(
-        module, stream.types, vocabulary, loss, dtype=dtype, alpha=alpha, beta=beta
+        module,
+        stream.types,
+        vocabulary,
+        loss,
+        dtype=dtype,
+        alpha=alpha,
+        beta=beta,
+        compile=compile,
     )
 
 
@@ -186,8 +198,11 @@ class BiLMObjective:
         vocabulary: Vocabulary,
         indexer: Indexer,
         loss: WordLoss,
+        *,
+        compile: bool = False,
     ) -> None:
         self.module, self.loss = module, loss
+        self._stream = compile_function(module.stream) if compile else module.stream
         self.directions = ("forward", "backward")[: module.n_directions]
         self.device = module.warm_hidden.device
         # Computed once per word type, not once per occurrence.
@@ -236,7 +251,7 @@ class BiLMObjective:
         used, index = numpy.unique(inputs, return_inverse=True)
         words = self._words[torch.from_numpy(used)].long().to(self.device)
         word_index = torch.from_numpy(index.reshape(inputs.shape)).to(self.device)
-        outputs, state = self.module.stream(words, word_index, state)
+        outputs, state = self._stream(words, word_index, state)
         losses = self.loss(list(outputs), targets)
         n_targets = int((targets[0] != NO_TARGET).sum())
         return StepResult(losses, n_targets, outputs.new_zeros(()), state)
@@ -257,8 +272,10 @@ class AWDLSTMObjective:
         dtype: torch.dtype,
         alpha: float,
         beta: float,
+        compile: bool = False,
     ) -> None:
         self.module, self.loss, self.dtype = module, loss, dtype
+        self._encode = compile_function(module.encode) if compile else module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
         self._ids = numpy.asarray(vocabulary.ids(types))
@@ -289,8 +306,8 @@ class AWDLSTMObjective:
         """See `Objective.step`."""
         ids = torch.from_numpy(inputs[0]).to(self.device)
         half = self.dtype != torch.float32
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            encoded = self.module.encode(ids, state)
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=half):
+            encoded = self._encode(ids, state)
         output = encoded.output.float()
         penalty = activation_regularization(
             output, encoded.raw_outputs[-1], self.alpha, self.beta
