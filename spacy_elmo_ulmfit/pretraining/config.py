@@ -7,7 +7,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from spacy.language import Language
 from spacy.util import dot_to_object, registry
-from thinc.api import Config
+from thinc.api import Config, get_torch_default_device
+
+from .precision import check_machine, multiplies_bfloat16
 
 _REQUIRED = ("component", "batch_size", "bptt", "max_steps", "optimizer", "learn_rate")
 
@@ -51,7 +53,8 @@ class LMConfig(BaseModel):
         the model's vocabulary by them, or `"replace"` it.
     n_samples (int): Words of a sampled softmax, 0 for the full one.
     precision (str): Type of the large matrix products: `"float32"`, `"bfloat16"` or, on
-        a GPU, `"float16"` with scaled losses.
+        a GPU, `"float16"` with scaled losses; `"auto"` for `"bfloat16"` where the machine
+        multiplies it itself, and else `"float32"`.
     compile (bool): Whether to compile the training step by `torch.compile`.
     seed (int): Everything random depends on it.
     """
@@ -83,7 +86,7 @@ class LMConfig(BaseModel):
     vocab_file: Optional[Path] = None
     vocabulary: Literal["extend", "replace"] = "extend"
     n_samples: int = Field(0, ge=0)
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     compile: bool = False
     seed: int = 0
 
@@ -92,6 +95,9 @@ class LMConfig(BaseModel):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the large matrix products."""
+        if self.precision == "auto":
+            half = multiplies_bfloat16(get_torch_default_device())
+            return torch.bfloat16 if half else torch.float32
         return cast(torch.dtype, getattr(torch, self.precision))
 
 
@@ -100,7 +106,8 @@ def resolve_lm_config(config: Config) -> LMConfig:
 
     config (Config): The config.
     RETURNS (LMConfig): The settings.
-    RAISES (ValueError): If the block is missing, or never ends.
+    RAISES (ValueError): If the block is missing, never ends, or asks for what this
+        machine cannot do.
     """
     if "lm" not in config:
         raise ValueError(
@@ -119,6 +126,9 @@ def resolve_lm_config(config: Config) -> LMConfig:
         raise ValueError(
             "Training would never end: set [lm] max_steps or [lm] max_epochs."
         )
+    check_machine(
+        get_torch_default_device(), dtype=settings.dtype, compile=settings.compile
+    )
     return settings
 
 

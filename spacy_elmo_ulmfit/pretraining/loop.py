@@ -1,5 +1,6 @@
 """The training loop of language models: truncated BPTT over streams of text."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -26,6 +27,7 @@ from .checkpoint import (
 from .config import LMConfig
 from .evaluate import evaluate_language_model
 from .gradient_step import GradientStep
+from .loggers import LogStep
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
 from .precision import create_scaler
@@ -33,10 +35,14 @@ from .progress import Progress
 from .random_states import random_states, restore_random_states
 from .run_settings import check_changes, run_settings
 from .saving import PipelineSaver
-from .signals import StopRequest, TrainingInterrupted, catch_stop_signals
+from .signals import (
+    StopRequest,
+    StopRequested,
+    TrainingInterrupted,
+    catch_stop_signals,
+)
 from .stream import TokenStream
 
-LogStep = Callable[[Optional[Dict[str, Any]]], None]
 Window = Tuple[numpy.ndarray, numpy.ndarray]
 
 DIRECTORY_BEST = "model-best"
@@ -82,8 +88,9 @@ class LanguageModelTrainer:
             alpha=config.alpha,
             beta=config.beta,
             n_samples=config.n_samples,
-            compile=config.compile,
         )
+        if config.compile:
+            self.objective.compile()
         self.state = self.objective.zero_state(config.batch_size)
         self._saver = PipelineSaver(
             nlp,
@@ -140,17 +147,16 @@ class LanguageModelTrainer:
         rates = itertools.islice(_rates(config.learn_rate), progress.step, None)
         started = time.perf_counter() - progress.seconds
         # The table starts where the model starts; a signal may have put a row off.
-        self._evaluate_if_due(log_step)
-        while not progress.is_done(config):
+        self._evaluate_if_due(log_step, stop)
+        while stop.number is None and not progress.is_done(config):
             self._update(windows, next(rates))
             progress.seconds = time.perf_counter() - started
-            if stop.number is None:
-                self._evaluate_if_due(log_step)
-            if stop.number is not None:
-                path = self._save_checkpoint()
-                raise TrainingInterrupted(stop.number, progress.step, path)
+            self._evaluate_if_due(log_step, stop)
             if progress.step % config.checkpoint_frequency == 0:
                 self._save_checkpoint()
+        if stop.number is not None:
+            path = self._save_checkpoint()
+            raise TrainingInterrupted(stop.number, progress.step, path)
         with averaged_weights(self.optimizer):
             self._saver.save(self.output / DIRECTORY_LAST, progress)
         progress.finished = True
@@ -216,27 +222,28 @@ class LanguageModelTrainer:
             progress.losses[name] = progress.losses.get(name, 0.0) + value
 
     def _divergence(self, what: str) -> ValueError:
-        saved = [self.output / DIRECTORY_BEST, *checkpoint_files(self.output)[:1]]
-        names = " and ".join(str(path) for path in saved if path.exists())
+        newest = checkpoint_files(self.output)[:1]
+        saved = " and ".join(map(str, [self.output / DIRECTORY_BEST, *newest]))
         return ValueError(
-            f"{what}: training has diverged. {f'Good weights are in {names}. ' * bool(names)}"
-            "Lower [lm] learn_rate or set [lm] max_grad_norm, and go on with --resume."
+            f"{what}: training has diverged. The last good weights are in {saved}. Lower "
+            "[lm] learn_rate or set [lm] max_grad_norm, and "
+            f"{'go on with --resume' if newest else 'start anew'}."
         )
 
-    def _evaluate_if_due(self, log_step: LogStep) -> None:
-        if self.progress.needs_evaluation(self.config):
-            with averaged_weights(self.optimizer):
-                self._evaluate(log_step)
-            if isinstance(self.optimizer, NTASGD):
-                self.optimizer.observe([value for _, value in self.progress.history])
-        else:
+    def _evaluate_if_due(self, log_step: LogStep, stop: StopRequest) -> None:
+        if not self.progress.needs_evaluation(self.config):
             log_step(None)
+        # A run that is to stop evaluates when it goes on.
+        elif stop.number is None:
+            with contextlib.suppress(StopRequested), averaged_weights(self.optimizer):
+                self._evaluate(log_step, stop)
 
-    def _evaluate(self, log_step: LogStep) -> None:
+    def _evaluate(self, log_step: LogStep, stop: StopRequest) -> None:
         progress = self.progress
-        metrics = evaluate_language_model(
-            self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
-        )
+        with stop.abandoning():
+            metrics = evaluate_language_model(
+                self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
+            )
         perplexity = metrics["perplexity"]
         if not math.isfinite(perplexity):
             raise self._divergence(
@@ -249,6 +256,8 @@ class LanguageModelTrainer:
             self._saver.save(self.output / DIRECTORY_BEST, progress)
         log_step(self._row())
         progress.losses, progress.n_targets = {}, 0
+        if isinstance(self.optimizer, NTASGD):
+            self.optimizer.observe([value for _, value in progress.history])
 
     def _row(self) -> Dict[str, Any]:
         """Return what loggers of spaCy's protocol are told of an evaluation."""
@@ -274,7 +283,7 @@ class LanguageModelTrainer:
 
     def _setup_logger(
         self, stdout: IO[str], stderr: IO[str]
-    ) -> Tuple[Callable[..., None], Callable[[], None]]:
+    ) -> Tuple[LogStep, Callable[[], None]]:
         # What loggers of spaCy's protocol read from the config.
         training = self.nlp.config["training"]
         training["max_steps"] = self.config.max_steps

@@ -25,7 +25,6 @@ from ..text import (
 )
 from ..text.vocabulary import BILM_SPECIALS
 from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
-from .precision import compile_function
 from .stream import Tokens, TokenStream
 from .word_losses import (
     NO_TARGET,
@@ -71,6 +70,9 @@ class Objective(Protocol):
 
     directions: Tuple[str, ...]
     device: torch.device
+
+    def compile(self) -> None:
+        """Compile what comes before the loss, by `torch.compile`, at its first use."""
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
         """Lay a stream out in rows.
@@ -141,7 +143,6 @@ def create_objective(
     alpha: float = 0.0,
     beta: float = 0.0,
     n_samples: int = 0,
-    compile: bool = False,
 ) -> Objective:
     """Set up the objective of a module on a stream.
 
@@ -153,7 +154,6 @@ def create_objective(
     alpha (float): Weight of AR, for the AWD-LSTM.
     beta (float): Weight of TAR, for the AWD-LSTM.
     n_samples (int): Words of a sampled softmax, 0 for the model's own softmax.
-    compile (bool): Whether to compile what comes before the loss.
     RETURNS (Objective): The objective.
     RAISES (ValueError): If the module has no softmax, or not one for the samples.
     """
@@ -163,18 +163,9 @@ def create_objective(
     loss = _create_loss(module, n_samples, dtype)
     if isinstance(module, BiLM):
         indexer = indexer or ByteIndexer(module.config.max_chars)
-        return BiLMObjective(
-            module, stream.types, vocabulary, indexer, loss, compile=compile
-        )
+        return BiLMObjective(module, stream.types, vocabulary, indexer, loss)
     return AWDLSTMObjective(
-        module,
-        stream.types,
-        vocabulary,
-        loss,
-        dtype=dtype,
-        alpha=alpha,
-        beta=beta,
-        compile=compile,
+        module, stream.types, vocabulary, loss, dtype=dtype, alpha=alpha, beta=beta
     )
 
 
@@ -198,11 +189,9 @@ class BiLMObjective:
         vocabulary: Vocabulary,
         indexer: Indexer,
         loss: WordLoss,
-        *,
-        compile: bool = False,
     ) -> None:
         self.module, self.loss = module, loss
-        self._stream = compile_function(module.stream) if compile else module.stream
+        self._stream = module.stream
         self.directions = ("forward", "backward")[: module.n_directions]
         self.device = module.warm_hidden.device
         # Computed once per word type, not once per occurrence.
@@ -211,6 +200,10 @@ class BiLMObjective:
         self._words = torch.from_numpy(ids.astype(numpy.int32))
         self._target_ids = numpy.asarray(vocabulary.ids(types))
         self._begin, self._end = types.index(BEGIN_SENTENCE), types.index(END_SENTENCE)
+
+    def compile(self) -> None:
+        """See `Objective.compile`."""
+        self._stream = torch.compile(self._stream)
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
         """See `Objective.rows`."""
@@ -272,13 +265,16 @@ class AWDLSTMObjective:
         dtype: torch.dtype,
         alpha: float,
         beta: float,
-        compile: bool = False,
     ) -> None:
         self.module, self.loss, self.dtype = module, loss, dtype
-        self._encode = compile_function(module.encode) if compile else module.encode
+        self._encode = module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
         self._ids = numpy.asarray(vocabulary.ids(types))
+
+    def compile(self) -> None:
+        """See `Objective.compile`."""
+        self._encode = torch.compile(self._encode)
 
     def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
         """See `Objective.rows`."""

@@ -10,14 +10,41 @@ from typing import Any, Dict, Iterator, Optional
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+class StopRequested(Exception):
+    """A signal to stop arrived in the middle of what may be abandoned."""
+
+
 @dataclass
 class StopRequest:
     """Whether the process was asked to stop.
 
     number (Optional[signal.Signals]): The signal that asked, if one did.
+    may_abandon (bool): Whether what is going on need not be finished.
     """
 
     number: Optional[signal.Signals] = None
+    may_abandon: bool = False
+
+    @contextlib.contextmanager
+    def abandoning(self) -> Iterator[None]:
+        """Let a signal end a block at once.
+
+        RAISES (StopRequested): Where the signal arrived.
+        """
+        self.may_abandon = True
+        try:
+            yield
+        finally:
+            self.may_abandon = False
+
+    def note(self, number: int) -> None:
+        """Note a signal.
+
+        RAISES (StopRequested): If what is going on may be abandoned.
+        """
+        self.number = signal.Signals(number)
+        if self.may_abandon:
+            raise StopRequested
 
 
 class TrainingInterrupted(Exception):
@@ -53,8 +80,8 @@ def catch_stop_signals() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
     def note(number: int, frame: Any) -> None:
-        request.number = signal.Signals(number)
         restore()
+        request.note(number)
 
     if threading.current_thread() is threading.main_thread():
         for number in _STOP_SIGNALS:

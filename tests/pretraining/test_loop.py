@@ -1,6 +1,8 @@
+import errno
 import io
 import itertools
 import math
+import os
 import shutil
 import signal
 
@@ -10,15 +12,15 @@ import srsly
 import torch
 from thinc.api import Config
 
+from spacy_elmo_ulmfit.pretraining import loop
 from spacy_elmo_ulmfit.pretraining.checkpoint import checkpoint_files, load_checkpoint
 from spacy_elmo_ulmfit.pretraining.evaluate import evaluate_language_model
 from spacy_elmo_ulmfit.pretraining.gradient_step import GradientStep
 from spacy_elmo_ulmfit.pretraining.loop import LanguageModelTrainer, scale_dropouts
-from spacy_elmo_ulmfit.pretraining.saving import neutral_sentences
 from spacy_elmo_ulmfit.pretraining.setup import setup_finetuning, setup_pretraining
 from spacy_elmo_ulmfit.pretraining.signals import TrainingInterrupted
 
-from ..util import make_doc, stream_of, tiny_awd_lstm
+from ..util import tiny_awd_lstm
 
 MODELS = {
     "bilm": """
@@ -198,20 +200,21 @@ def test_a_run_can_be_killed_twice_and_logged_seldom(setup, monkeypatch):
 
 # Steps of an interrupted run, evaluated and saved now and then.
 SELDOM = {"eval_frequency": 2, "checkpoint_frequency": 4}
+NTASGD = "spacy-elmo-ulmfit.NTASGD.v1"
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
-def interrupt(trainer, number, step, monkeypatch, method="_update"):
-    """Train until a signal arrives while something is done at a step."""
-    work = getattr(LanguageModelTrainer, method)
+def interrupt(trainer, number, step, monkeypatch):
+    """Train until a signal arrives when some steps are done, in the next one."""
+    update = LanguageModelTrainer._update
 
     def signalled(self, *args):
         if self.progress.step == step:
             signal.raise_signal(number)
-        work(self, *args)
+        update(self, *args)
 
     with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted) as stopped:
-        patch.setattr(LanguageModelTrainer, method, signalled)
+        patch.setattr(LanguageModelTrainer, "_update", signalled)
         run(trainer)
     assert stopped.value.number == number
     return str(stopped.value)
@@ -240,13 +243,27 @@ def test_a_signal_ends_a_run_after_the_step_and_it_resumes(
 
 
 @pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
-def test_a_signal_in_an_evaluation_ends_a_run_after_it(setup, monkeypatch):
-    trainer = setup(**SELDOM)
-    interrupt(trainer, signal.SIGTERM, 4, monkeypatch, method="_evaluate")
-    assert sorted(log_of(trainer)) == [0, 2, 4]
-    resumed = setup(trainer.output.parent, resume=True, **SELDOM)
-    run(resumed, resume=True)
-    assert sorted(log_of(resumed)) == [0, 2, 4, 6, 8, 9]
+@pytest.mark.parametrize("step", [0, 4, 9])
+def test_a_signal_ends_an_evaluation_which_is_done_when_the_run_resumes(
+    setup, step, monkeypatch
+):
+    settings = {**SELDOM, "optimizer": {"@optimizers": NTASGD, "nonmono": 0}}
+    whole, stopped = setup(**settings), setup(**settings)
+    metrics = run(whole)
+
+    def signalled(*args, **kwargs):
+        if stopped.progress.step == step:
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate_language_model(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted):
+        patch.setattr(loop, "evaluate_language_model", signalled)
+        run(stopped)
+    assert stopped.progress.step == step not in dict(stopped.progress.history)
+    resumed = setup(stopped.output.parent, resume=True, **settings)
+    assert run(resumed, resume=True) == metrics
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
 
 
 @pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
@@ -280,7 +297,7 @@ def test_every_optimizer_learns_and_resumes(setup, name, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
 def test_averages_are_evaluated_and_saved_and_training_goes_on_without(setup):
-    optimizer = {"@optimizers": "spacy-elmo-ulmfit.NTASGD.v1", "nonmono": 0}
+    optimizer = {"@optimizers": NTASGD, "nonmono": 0}
     # A rate so high that the perplexity goes up and down.
     settings = {"optimizer": optimizer, "learn_rate": 30.0, "max_steps": 12}
     trainer = setup(**settings)
@@ -549,6 +566,25 @@ def test_a_finished_run_goes_on_with_more_steps(setup, caplog, monkeypatch):
     assert log_of(longer) == log_of(whole)
 
 
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_a_pipeline_that_cannot_be_written_leaves_the_one_before(setup, monkeypatch):
+    trainer = setup()
+    to_disk = trainer.nlp.to_disk
+
+    def write(path):
+        to_disk(path)
+        if "model-last" in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trainer.nlp, "to_disk", write)
+    with pytest.raises(ValueError, match="model-last could not be written .No space"):
+        run(trainer)
+    # Not taken for a finished run: it goes on and writes the pipeline.
+    resumed = setup(trainer.output.parent, resume=True)
+    run(resumed, resume=True)
+    assert spacy.load(resumed.output / "model-last")
+
+
 def test_resuming_without_a_checkpoint_is_an_error(setup):
     with pytest.raises(ValueError, match="nothing to resume"):
         run(setup(resume=True), resume=True)
@@ -708,13 +744,3 @@ def test_scaling_touches_dropouts_only():
     assert scaled.weight_dropout == pytest.approx(0.2)
     assert scaled.hidden_dim == config.hidden_dim
     assert scale_dropouts(config, 1.0) == config
-
-
-@pytest.mark.parametrize(
-    "lengths, expected",
-    [([3, 12, 15], [12, 15]), ([3, 4], [3]), ([50], [50]), ([12] * 9, [12] * 5)],
-)
-def test_neutral_sentences_are_the_first_of_middling_length(lengths, expected):
-    docs = [make_doc([f"w{i}" for i in range(n)]) for n in lengths]
-    sentences = neutral_sentences(stream_of("bilm", docs))
-    assert sentences == [[f"w{i}" for i in range(n)] for n in expected]

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from spacy_elmo_ulmfit.pretraining.signals import catch_stop_signals
+from spacy_elmo_ulmfit.pretraining.signals import StopRequested, catch_stop_signals
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
@@ -38,6 +38,18 @@ def test_the_second_signal_acts_as_it_did_before(number):
         signal.raise_signal(number)
         with pytest.raises(Handled):
             signal.raise_signal(number)
+        assert request.number == number
+
+
+def test_a_signal_ends_at_once_what_may_be_abandoned(number):
+    with catch_stop_signals() as request:
+        with pytest.raises(StopRequested), request.abandoning():
+            signal.raise_signal(number)
+        assert request.number == number
+    with catch_stop_signals() as request:
+        with request.abandoning():
+            pass
+        signal.raise_signal(number)
         assert request.number == number
 
 
