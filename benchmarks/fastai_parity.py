@@ -25,6 +25,7 @@ from spacy_elmo_ulmfit.checkpoints.fastai import FastaiModel, read_fastai
 from spacy_elmo_ulmfit.modules import AWDLSTM, ClassifierConfig, ULMFiTClassifier
 from spacy_elmo_ulmfit.modules.awd_lstm import AWDLSTMConfig
 from spacy_elmo_ulmfit.pretraining.objectives import AWDLSTMObjective
+from spacy_elmo_ulmfit.pretraining.word_losses import SoftmaxLoss
 from spacy_elmo_ulmfit.text import Vocabulary
 
 RESULTS = Path(__file__).parent / "results"
@@ -128,7 +129,13 @@ def compare_language_model(
     words = [f"w{i}" for i in range(module.config.n_words)]
     vocabulary = Vocabulary(words, [1] * len(words), unknown=words[0])
     objective = AWDLSTMObjective(
-        module, words, vocabulary, torch.float32, made["alpha"], made["beta"]
+        module,
+        words,
+        vocabulary,
+        SoftmaxLoss(module, torch.float32),
+        dtype=torch.float32,
+        alpha=made["alpha"],
+        beta=made["beta"],
     )
     targets = ids[:, -n_steps:]
     result = objective.step(window[None], targets[None], before)
