@@ -1,10 +1,21 @@
 """The state that is carried from window to window, as a checkpoint holds it."""
 
-from typing import Any, List
+from typing import Any, List, NamedTuple
 
 import torch
 
 from ..modules.bilm import BiLMState
+
+
+class DistillationState(NamedTuple):
+    """Where a student and its teacher stand in one text.
+
+    student (Any): The carried state of the student.
+    teacher (Any): That of the teacher.
+    """
+
+    student: Any
+    teacher: Any
 
 
 def plain_state(state: Any) -> List[Any]:
@@ -12,6 +23,8 @@ def plain_state(state: Any) -> List[Any]:
 
     state (Any): The carried state.
     """
+    if isinstance(state, DistillationState):
+        return [plain_state(part) for part in state]
     return [list(part) if isinstance(part, list) else part for part in state]
 
 
@@ -23,6 +36,9 @@ def restored_state(stored: List[Any], like: Any, device: torch.device) -> Any:
     device (torch.device): Where it is used.
     RETURNS (Any): The carried state.
     """
+    if isinstance(like, DistillationState):
+        pairs = zip(stored, like)
+        return DistillationState(*(restored_state(*pair, device) for pair in pairs))
     parts = _to_device(stored, device)
     return BiLMState(*parts) if isinstance(like, BiLMState) else parts
 

@@ -14,6 +14,20 @@ from .precision import check_machine, multiplies_bfloat16
 _REQUIRED = ("component", "batch_size", "bptt", "max_steps", "optimizer", "learn_rate")
 
 
+class DistillationConfig(BaseModel):
+    """How much of a teacher's predictions a model learns.
+
+    weight (float): Weight of the divergence from the teacher, from 0 to 1; the rest is
+        that of the words themselves.
+    temperature (float): Above 1 the teacher's unlikely words count more.
+    """
+
+    weight: float = Field(0.5, ge=0.0, le=1.0)
+    temperature: float = Field(2.0, gt=0.0)
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class LMConfig(BaseModel):
     """Settings of language model training.
 
@@ -53,6 +67,8 @@ class LMConfig(BaseModel):
         of the training text.
     vocabulary (str): What `lm finetune` does with the words it finds: `"extend"`
         the model's vocabulary by them, or `"replace"` it.
+    distillation (Optional[DistillationConfig]): In `lm finetune`: the pipeline is the
+        teacher of a new model, that of the config.
     n_samples (int): Words of a sampled softmax, 0 for the full one.
     precision (str): Type of the large matrix products: `"float32"`, `"bfloat16"` or, on
         a GPU, `"float16"` with scaled losses; `"auto"` for `"bfloat16"` where the machine
@@ -88,6 +104,7 @@ class LMConfig(BaseModel):
     min_freq: int = Field(2, ge=0)
     vocab_file: Optional[Path] = None
     vocabulary: Literal["extend", "replace"] = "extend"
+    distillation: Optional[DistillationConfig] = None
     n_samples: int = Field(0, ge=0)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     compile: bool = False
@@ -129,6 +146,11 @@ def resolve_lm_config(config: Config) -> LMConfig:
         # A logger of a service that is not installed.
         raise ValueError(f"[lm] needs a package that is not there. {error}") from error
     settings = LMConfig(**resolved)
+    if settings.distillation and settings.n_samples:
+        raise ValueError(
+            "[lm.distillation] compares whole distributions, [lm] n_samples samples words: "
+            "set n_samples = 0, or leave the distillation out."
+        )
     if settings.unfreeze_steps and not settings.trainable_groups:
         raise ValueError(
             "[lm] unfreeze_steps says when all layer groups begin to learn, but all do "

@@ -46,9 +46,11 @@ def create_lm_console_logger(
     ) -> Tuple[LogStep, Callable[[], None]]:
         printer = Printer(no_print=True)
         columns = list(_COLUMNS)
-        if nlp.config.get("lm", {}).get("n_samples"):
-            # The loss among a few words is no perplexity.
-            columns[columns.index("TRAIN PPL")] = "SAMPLED"
+        settings = nlp.config.get("lm", {})
+        if settings.get("n_samples") or settings.get("distillation"):
+            # The loss among a few words, or with a teacher's, is no perplexity.
+            name = "SAMPLED" if settings.get("n_samples") else "TAUGHT"
+            columns[columns.index("TRAIN PPL")] = name
         steps = nlp.config["training"]["eval_frequency"]
         bar: Optional[tqdm.tqdm] = None
 

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple, cast
 
 import numpy
 import torch
@@ -25,6 +25,7 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .config import LMConfig
+from .distillation import Teacher, create_distillation_objective
 from .evaluate import evaluate_language_model
 from .freezing import Freezing
 from .gradient_step import GradientStep
@@ -44,6 +45,7 @@ from .signals import (
     catch_stop_signals,
 )
 from .stream import TokenStream
+from .word_losses import LanguageModel
 
 Window = Tuple[numpy.ndarray, numpy.ndarray]
 
@@ -65,6 +67,7 @@ class LanguageModelTrainer:
     dev (TokenStream): Held-out text.
     config (LMConfig): Settings.
     output (Path): Directory of the run.
+    teacher (Optional[Teacher]): A language model to learn from.
     """
 
     def __init__(
@@ -78,22 +81,14 @@ class LanguageModelTrainer:
         dev: TokenStream,
         config: LMConfig,
         output: Path,
+        teacher: Optional[Teacher] = None,
     ) -> None:
         self.nlp, self.module, self.vocabulary = nlp, module, vocabulary
         self.indexer = indexer
         self.train_stream, self.dev_stream = train, dev
         self.config, self.output = config, output
         self.progress = Progress()
-        self.objective: Objective = create_objective(
-            module,
-            train,
-            vocabulary,
-            indexer=indexer,
-            dtype=config.dtype,
-            alpha=config.alpha,
-            beta=config.beta,
-            n_samples=config.n_samples,
-        )
+        self.objective = self._create_objective(teacher)
         if config.compile:
             self.objective.compile()
         self.state = self.objective.zero_state(config.batch_size)
@@ -117,6 +112,28 @@ class LanguageModelTrainer:
             self.optimizer,
             max_norm=config.max_grad_norm,
             scaler=create_scaler(config.dtype, self.objective.device),
+        )
+
+    def _create_objective(self, teacher: Optional[Teacher]) -> Objective:
+        config = self.config
+        if teacher is not None:
+            return create_distillation_objective(
+                cast(LanguageModel, self.module),
+                teacher,
+                self.train_stream,
+                self.vocabulary,
+                indexer=self.indexer,
+                config=config,
+            )
+        return create_objective(
+            self.module,
+            self.train_stream,
+            self.vocabulary,
+            indexer=self.indexer,
+            dtype=config.dtype,
+            alpha=config.alpha,
+            beta=config.beta,
+            n_samples=config.n_samples,
         )
 
     def train(

@@ -143,6 +143,7 @@ def create_objective(
     alpha: float = 0.0,
     beta: float = 0.0,
     n_samples: int = 0,
+    loss: Optional[WordLoss] = None,
 ) -> Objective:
     """Set up the objective of a module on a stream.
 
@@ -154,13 +155,14 @@ def create_objective(
     alpha (float): Weight of AR, for the AWD-LSTM.
     beta (float): Weight of TAR, for the AWD-LSTM.
     n_samples (int): Words of a sampled softmax, 0 for the model's own softmax.
+    loss (Optional[WordLoss]): Another loss than that of a softmax.
     RETURNS (Objective): The objective.
     RAISES (ValueError): If the module has no softmax, or not one for the samples.
     """
     if not isinstance(module, (BiLM, AWDLSTM)):
         raise TypeError(f"No language model objective for {type(module).__name__}.")
     softmax_of(module)
-    loss = _create_loss(module, n_samples, dtype)
+    loss = loss or _create_loss(module, n_samples, dtype)
     if isinstance(module, BiLM):
         indexer = indexer or ByteIndexer(module.config.max_chars)
         return BiLMObjective(module, stream.types, vocabulary, indexer, loss)

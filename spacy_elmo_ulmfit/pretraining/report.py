@@ -55,7 +55,7 @@ def report_to_html(progress: Progress, config: Config) -> str:
         title=f"Training of {component}",
         lead=_lead(progress),
         figures=_figures(progress),
-        charts=_charts(rows),
+        charts=_charts(rows, _name_of_training(config["lm"])),
         columns=list(_COLUMNS.values()),
         rows=[[_cell(row, name) for name in _COLUMNS] for row in rows],
         settings=_settings(config),
@@ -95,13 +95,13 @@ def _figures(progress: Progress) -> List[Figure]:
     ]
 
 
-def _charts(rows: Sequence[Row]) -> List[Dict[str, Any]]:
+def _charts(rows: Sequence[Row], trained: str) -> List[Dict[str, Any]]:
     training = [
         {**row, "training": _perplexity(row["loss"])} for row in rows if "loss" in row
     ]
     lines = [
         Series("unigram", _points(rows, "unigram_perplexity"), _PLAIN, dashed=True),
-        Series("training", _points(training, "training"), _TRAINED),
+        Series(trained, _points(training, "training"), _TRAINED),
         Series("held-out", _points(rows, "perplexity"), _HELD_OUT),
     ]
     if "perplexity_backward" in rows[-1]:
@@ -126,6 +126,15 @@ def _charts(rows: Sequence[Row]) -> List[Dict[str, Any]]:
             for title, name in others
         ),
     ]
+
+
+def _name_of_training(settings: Dict[str, Any]) -> str:
+    """Return what the training loss makes: not always a perplexity."""
+    if settings.get("n_samples"):
+        return "training, sampled (no perplexity)"
+    if settings.get("distillation"):
+        return "training, with the teacher's (no perplexity)"
+    return "training"
 
 
 def _points(rows: Sequence[Row], name: str) -> List[Tuple[float, float]]:

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple, Union, cast
+from typing import Iterable, Iterator, NamedTuple, Optional, Union, cast
 
 from spacy import util
 from spacy.language import Language
@@ -19,6 +19,7 @@ from ..pipeline.source import find_language_model, load_pipeline
 from ..text import Vocabulary, WordIndexer
 from .checkpoint import CHECKPOINTS, checkpoint_files, load_checkpoint
 from .config import LMConfig, resolve_corpus, resolve_lm_config
+from .distillation import Teacher
 from .loop import LanguageModelTrainer
 from .objectives import build_vocabulary
 from .stream import (
@@ -28,7 +29,9 @@ from .stream import (
     build_stream,
     prepared_docs,
 )
+from .student import create_student, teacher_indexer
 from .vocabulary_mapping import map_vocabulary
+from .word_losses import LanguageModel
 
 _STREAMS = "corpus"
 
@@ -55,6 +58,11 @@ def setup_pretraining(
     RETURNS (LanguageModelTrainer): The trainer.
     """
     settings = resolve_lm_config(config.interpolate())
+    if settings.distillation is not None:
+        raise ValueError(
+            "[lm.distillation] needs a teacher: 'python -m spacy lm finetune --from "
+            "PIPELINE'. Leave it out to pretrain without one."
+        )
     check_output(output, resume=resume)
     fix_random_seed(settings.seed)
     # Reading fills a pipeline with strings, so another one does it.
@@ -81,7 +89,8 @@ def setup_finetuning(
     """Prepare the further training of a language model on other text.
 
     The pipeline, its language model and all sizes come from `source`; the config
-    says what to read and how to train.
+    says what to read and how to train. With a distillation, that language model is the
+    teacher of a new one, whose pipeline and sizes come from the config.
 
     config (Config): The config, not interpolated.
     output (Path): Directory of the run.
@@ -116,7 +125,12 @@ def setup_finetuning(
         mapped.n_known,
         mapped.n_new,
     )
-    return _create_trainer(nlp, shim, streams, settings, output)
+    if settings.distillation is None:
+        return _create_trainer(nlp, shim, streams, settings, output)
+    teacher = Teacher(cast(LanguageModel, mapped.module), teacher_indexer(shim))
+    settings = resolve_lm_config(config.interpolate())
+    nlp, shim = create_student(config, settings.component, shim, vocabulary)
+    return _create_trainer(nlp, shim, streams, settings, output, teacher)
 
 
 def read_stream(
@@ -221,6 +235,7 @@ def _create_trainer(
     streams: Streams,
     settings: LMConfig,
     output: Path,
+    teacher: Optional[Teacher] = None,
 ) -> LanguageModelTrainer:
     return LanguageModelTrainer(
         nlp,
@@ -231,4 +246,5 @@ def _create_trainer(
         dev=streams.dev,
         config=settings,
         output=output,
+        teacher=teacher,
     )
