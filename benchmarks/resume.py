@@ -27,7 +27,7 @@ from wasabi import msg
 
 from spacy_elmo_ulmfit.pretraining.checkpoint import CHECKPOINTS, checkpoint_files
 
-LM = {
+LM: Dict[str, Any] = {
     "max_steps": 1500,
     "eval_frequency": 150,
     "checkpoint_frequency": 10,
@@ -38,6 +38,8 @@ LM = {
     "drop_mult": 1.0,
     "logger.progress_bar": "false",
 }
+# Seconds between a step and the kill that is to come after it.
+LONGEST_DELAY = 0.2
 # Text is made of so many words, the first ones much more often.
 N_WORDS, N_LINES, LINE_LENGTH = 2000, 400, 15
 
@@ -124,19 +126,20 @@ class Run:
         if self.start().wait():
             raise SystemExit(f"Not resumed:\n{self.log.read_text(encoding='utf-8')}")
 
-    def kill(self, delay: float, *, in_write: bool) -> Kill:
-        """Start the run and kill it, some time after its first step."""
+    def kill(self, step: float, delay: float, *, in_write: bool) -> Kill:
+        """Start the run and kill it, some seconds after a step."""
         process = self.start()
         self._wait(process, self._trains)
+        self._wait(process, lambda: self._saved_step() >= step)
         time.sleep(delay)
         if in_write:
-            self._wait(process, self._writes)
+            # Without a pause, which may be longer than the writing.
+            self._wait(process, self._writes, pause=0.0)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        files = checkpoint_files(self.output)
         return Kill(
             aim="in a checkpoint's writing" if in_write else "any moment",
-            step=int(files[0].stem) if files else 0,
+            step=self._saved_step(),
             in_write=self._writes(),
         )
 
@@ -145,10 +148,9 @@ class Run:
         folder = self.output / "model-last" / self.kind.component
         return load_file(folder / "model.safetensors")
 
-    def seconds(self) -> float:
-        """Return the time that training took."""
-        meta = srsly.read_json(self.output / "model-last" / "meta.json")
-        return float(meta["language_model"][self.kind.component]["seconds"])
+    def _saved_step(self) -> int:
+        files = checkpoint_files(self.output)
+        return int(files[0].stem) if files else 0
 
     def _trains(self) -> bool:
         # The head of the table is printed before the first step.
@@ -158,9 +160,13 @@ class Run:
         return any((self.output / CHECKPOINTS).glob("*.tmp"))
 
     def _wait(
-        self, process: "subprocess.Popen[bytes]", condition: Callable[[], bool]
+        self,
+        process: "subprocess.Popen[bytes]",
+        condition: Callable[[], bool],
+        pause: float = 0.01,
     ) -> None:
         while not condition():
+            time.sleep(pause)
             if process.poll() is not None:
                 raise SystemExit(
                     f"Ended too early:\n{self.log.read_text(encoding='utf-8')}"
@@ -195,12 +201,12 @@ def compare(
         write_text(folder / f"{part}.txt", number)
     whole, killed = Run(kind, folder, "whole"), Run(kind, folder, "killed")
     whole.finish()
-    # With all kills, less than the whole run passes.
-    longest = whole.seconds() / kills
     found: List[Kill] = []
     for number in range(kills):
-        delay = moments.uniform(0.0, longest)
-        found.append(killed.kill(delay, in_write=number % 2 == 1))
+        # All over the run, so that each resumed one has something left to do.
+        step = LM["max_steps"] * (number + moments.random()) / (kills + 1)
+        delay = moments.uniform(0.0, LONGEST_DELAY)
+        found.append(killed.kill(step, delay, in_write=number % 2 == 1))
         msg.text(f"{found[-1]}")
     killed.finish()
     weights, others = whole.weights(), killed.weights()

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple
 
 import numpy
 import torch
@@ -15,9 +15,9 @@ from spacy.language import Language
 from spacy.util import fix_random_seed
 from torch import nn
 
-from ..modules.bilm import BiLMState
 from ..text import Indexer, Vocabulary
 from .averaging import NTASGD, averaged_weights
+from .carried_state import plain_state, restored_state
 from .checkpoint import (
     checkpoint_files,
     load_checkpoint,
@@ -300,7 +300,7 @@ class LanguageModelTrainer:
         data = {
             "module": self.module.state_dict(),
             "step": self._gradient_step.state_dict(),
-            "state": _plain_state(self.state),
+            "state": plain_state(self.state),
             "progress": dataclasses.asdict(progress),
             "random": random_states(),
             "fingerprint": self.train_stream.fingerprint(),
@@ -321,10 +321,7 @@ class LanguageModelTrainer:
             )
         self.module.load_state_dict(data["module"])
         self._gradient_step.load_state_dict(data["step"])
-        state = _to_device(data["state"], self.objective.device)
-        if isinstance(self.state, BiLMState):
-            state = BiLMState(*state)
-        self.state = state
+        self.state = restored_state(data["state"], self.state, self.objective.device)
         self.progress = Progress(**data["progress"])
         restore_random_states(data["random"])
 
@@ -343,13 +340,3 @@ def _rates(learn_rate: "float | Iterable[float]") -> Iterator[float]:
     if isinstance(learn_rate, (int, float)):
         return itertools.repeat(float(learn_rate))
     return iter(learn_rate)
-
-
-def _to_device(state: Any, device: torch.device) -> Any:
-    if isinstance(state, torch.Tensor):
-        return state.to(device)
-    return type(state)(_to_device(part, device) for part in state)
-
-
-def _plain_state(state: Any) -> List[Any]:
-    return [list(part) if isinstance(part, list) else part for part in state]

@@ -444,6 +444,22 @@ def test_a_trained_model_goes_on_with_the_words_of_other_text(setup, kind, tmp_p
     assert metrics["perplexity"] < trainer.progress.history[0][1]
 
 
+@pytest.mark.parametrize("kind", ["bilm", "awd_lstm"], indirect=True)
+def test_killed_fine_tuning_resumes(setup, kind, monkeypatch):
+    first = setup(max_steps=2)
+    run(first)
+    text = CONFIG.format(model="", folder=first.output.parent.as_posix())
+    config = Config().from_str(text, interpolate=False)
+    source = first.output / "model-last"
+    outputs = [first.output.parent / name for name in ("whole", "killed")]
+    whole, killed = (setup_finetuning(config, path, source=source) for path in outputs)
+    metrics = run(whole)
+    run_until(killed, 5, monkeypatch)
+    resumed = setup_finetuning(config, outputs[1], source=source, resume=True)
+    assert run(resumed, resume=True) == metrics
+    assert_same_weights(whole, resumed)
+
+
 def test_pipelines_load_and_predict(setup, kind):
     trainer = setup()
     metrics = run(trainer)
