@@ -128,20 +128,15 @@ def sample_texts(
         allowed = _allow(log_probs, written, prompt.ids, limits)
         words = _draw(allowed, sampling, draws[writing, step].to(allowed.device))
         rows = torch.arange(len(writing), device=words.device)
-        values = log_probs[rows, words].tolist()
+        values = log_probs[rows, words]
         # Where no word may come, the text is at its end too.
-        stuck = torch.isneginf(allowed[rows, words]).tolist()
+        values[torch.isneginf(allowed[rows, words])] = _NEVER
         kept = []
-        for row, (number, word) in enumerate(zip(writing.tolist(), words.tolist())):
-            if stuck[row]:
-                continue
-            ids, total = texts[number]
-            is_end = word in limits.ends
-            texts[number] = GeneratedText(
-                ids if is_end else [*ids, word], total + values[row]
-            )
-            if not is_end:
-                kept.append(row)
+        for row, (number, word, value) in enumerate(
+            zip(writing.tolist(), words.tolist(), values.tolist())
+        ):
+            texts[number], goes_on = _append(texts[number], word, value, limits.ends)
+            kept += [row] * goes_on
         if not kept or step + 1 == limits.max_words:
             break
         rows = torch.tensor(kept)
@@ -250,6 +245,18 @@ def _draw(allowed: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
     places = uniform.unsqueeze(1) * sums[:, -1:]
     words = torch.searchsorted(sums, places, right=True).squeeze(1)
     return words.clamp(max=allowed.shape[1] - 1)
+
+
+def _append(
+    text: GeneratedText, word: int, log_prob: float, ends: Sequence[int]
+) -> Tuple[GeneratedText, bool]:
+    """Return a text with one word more, and whether it goes on."""
+    if log_prob == _NEVER:
+        return text, False
+    total = text.log_prob + log_prob
+    if word in ends:
+        return GeneratedText(text.ids, total), False
+    return GeneratedText([*text.ids, word], total), True
 
 
 def _ended(

@@ -71,8 +71,15 @@ def generate(
     RAISES (ValueError): If the pipeline has no language model that reads forward and
         predicts words, or a setting is out of its range.
     """
+    _check_least(1, n_words=n_words, n_samples=n_samples, beams=beams)
+    _check_least(0, min_words=min_words, no_repeat=no_repeat, seed=seed)
+    _check_least(0, temperature=temperature, top_k=top_k, min_p=min_p)
+    _check_least(0, length_penalty=length_penalty)
+    if min_p > 1:
+        raise ValueError(f"min_p is a share, at most 1, not {min_p}.")
     sampling = Sampling(temperature, top_k, min_p, seed)
-    _check(sampling, n_words, min_words, n_samples, no_repeat, beams)
+    if beams > 1:
+        _check_search(sampling, n_samples, beams)
     found = find_language_model(nlp)
     (doc,) = prepared_docs(nlp, found.name, [nlp.make_doc(prompt)])
     writer = create_writer(cast(TrainablePipe, nlp.get_pipe(found.name)).model)
@@ -103,35 +110,13 @@ def _known_ids(vocabulary: Vocabulary, words: Iterable[str]) -> List[int]:
     return vocabulary.ids(word for word in words if word in vocabulary)
 
 
-def _check(
-    sampling: Sampling,
-    n_words: int,
-    min_words: int,
-    n_samples: int,
-    no_repeat: int,
-    beams: int,
-) -> None:
-    least = {"n_words": 1, "n_samples": 1, "beams": 1}
-    values = {
-        "n_words": n_words,
-        "min_words": min_words,
-        "n_samples": n_samples,
-        "temperature": sampling.temperature,
-        "top_k": sampling.top_k,
-        "min_p": sampling.min_p,
-        "no_repeat": no_repeat,
-        "beams": beams,
-        "seed": sampling.seed,
-    }
+def _check_least(least: int, **values: float) -> None:
     for name, value in values.items():
-        if not value >= least.get(name, 0):
-            raise ValueError(
-                f"{name} must be at least {least.get(name, 0)}, not {value}."
-            )
-    if sampling.min_p > 1:
-        raise ValueError(f"min_p is a share, at most 1, not {sampling.min_p}.")
-    if beams == 1:
-        return
+        if not value >= least:
+            raise ValueError(f"{name} must be at least {least}, not {value}.")
+
+
+def _check_search(sampling: Sampling, n_samples: int, beams: int) -> None:
     if sampling != Sampling(seed=sampling.seed):
         raise ValueError(
             "With beams above 1 nothing is drawn: leave out temperature, top_k and "

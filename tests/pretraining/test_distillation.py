@@ -104,6 +104,9 @@ def test_what_cannot_learn_is_refused(setup, component, tmp_path, write_text):
         setup(model=MODELS[other].replace(other, component).replace(
             f'factory = "{component}"', f'factory = "{other}"'
         ))  # fmt: skip
+    adaptive = MODELS[component] + "softmax_cutoffs = [9]\n"
+    with pytest.raises(ValueError, match="adaptive softmax"):
+        setup(model=adaptive)
     with pytest.raises(ValueError, match="n_samples = 0"):
         setup(n_samples=3)
 

@@ -9,7 +9,12 @@ from spacy_elmo_ulmfit.text import BEGIN_SENTENCE
 
 from ..conftest import AWD_LSTM, BILM, create_language_model
 
-CONFIGS = {"elmo_tok2vec": BILM, "awd_lstm_tok2vec": AWD_LSTM}
+CONFIGS = {
+    "bilm": BILM,
+    "awd_lstm": AWD_LSTM,
+    "qrnn": AWD_LSTM + 'rnn = "qrnn"\n',
+    "adaptive": AWD_LSTM + "softmax_cutoffs = [10, 20]\n",
+}
 PROMPT = "Anna lives in"
 SPECIALS = {"<S>", "<UNK>", "xxunk", "xxpad", "xxbos", "xxeos", "xxfld"}
 
