@@ -47,6 +47,11 @@ class LMConfig(BaseModel):
     vocabulary (str): What `lm finetune` does with the words it finds: `"extend"`
         the model's vocabulary by them, or `"replace"` it.
     precision (str): Type of the large matrix products, `"float32"` or `"bfloat16"`.
+    shard_tokens (int): Tokens of a shard of the text, of which one at a time is in memory.
+        Documents are shuffled within a shard.
+    n_process (int): Processes that read the text, -1 for as many as there are cores.
+    cache_dir (Optional[Path]): Where runs share the text they have read; by default each
+        keeps its own in its directory.
     seed (int): Everything random depends on it.
     """
 
@@ -75,6 +80,9 @@ class LMConfig(BaseModel):
     vocab_file: Optional[Path] = None
     vocabulary: Literal["extend", "replace"] = "extend"
     precision: Literal["float32", "bfloat16"] = "float32"
+    shard_tokens: int = Field(1_000_000, ge=1)
+    n_process: int = Field(1, ge=-1)
+    cache_dir: Optional[Path] = None
     seed: int = 0
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

@@ -22,9 +22,12 @@ from ..text.neutral import store_warm_state
 from .checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint
 from .config import LMConfig
 from .evaluate import evaluate_language_model
+from .layout import create_layout
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
+from .shards import ShardedStream
 from .stream import TokenStream
+from .windows import Position, StreamRows, TrainingWindow
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
@@ -39,8 +42,8 @@ class LanguageModelTrainer:
     module (nn.Module): The language model in it.
     vocabulary (Vocabulary): The words it predicts.
     indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
-    train (TokenStream): Training text.
-    dev (TokenStream): Held-out text.
+    train (ShardedStream): Training text.
+    dev (ShardedStream): Held-out text.
     config (LMConfig): Settings.
     output (Path): Directory of the run.
     """
@@ -52,8 +55,8 @@ class LanguageModelTrainer:
         vocabulary: Vocabulary,
         *,
         indexer: Optional[Indexer] = None,
-        train: TokenStream,
-        dev: TokenStream,
+        train: ShardedStream,
+        dev: ShardedStream,
         config: LMConfig,
         output: Path,
     ) -> None:
@@ -65,12 +68,16 @@ class LanguageModelTrainer:
         self._rate = 0.0
         self.objective: Objective = create_objective(
             module,
-            train,
-            vocabulary,
-            indexer=indexer,
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
+        )
+        self.windows = StreamRows(
+            train,
+            create_layout(module, vocabulary, indexer),
+            batch_size=config.batch_size,
+            bptt=config.bptt,
+            seed=config.seed,
         )
         self._config_at_rest = module.config
         module.config = scale_dropouts(module.config, config.drop_mult)
@@ -107,9 +114,9 @@ class LanguageModelTrainer:
         # The table starts where the model starts, also when there is nothing to do.
         if progress.step == 0 or self._is_done():
             metrics = self._evaluate(log_step)
-        for inputs, targets in self._windows():
+        for window in self._windows():
             self._rate = next(rates)
-            self._update(inputs, targets, self._rate)
+            self._update(window, self._rate)
             progress.seconds = time.perf_counter() - started
             ends = progress.step == config.max_steps or self._ends_epochs()
             if ends or progress.step % config.eval_frequency == 0:
@@ -123,39 +130,24 @@ class LanguageModelTrainer:
         self._save_pipeline(DIRECTORY_LAST, metrics)
         return metrics
 
-    def _windows(self) -> Iterator[Tuple[numpy.ndarray, numpy.ndarray]]:
-        config, progress = self.config, self.progress
+    def _windows(self) -> Iterator[TrainingWindow]:
+        progress = self.progress
+        start = Position(progress.epoch, progress.shard, progress.position)
+        windows = self.windows.following(start)
         while not self._is_done():
-            tokens = self.train_stream.shuffled([config.seed, progress.epoch])
-            rows = self.objective.rows(tokens, config.batch_size, pad=False)
-            n_steps = rows.inputs.shape[2]
-            if not n_steps:
-                raise ValueError(
-                    f"The training text has {len(tokens)} tokens, too few for [lm] "
-                    f"batch_size = {config.batch_size} rows. Lower batch_size."
-                )
-            if progress.position == 0:
-                self.state = self.objective.zero_state(config.batch_size)
-            while not self._is_done():
-                start = progress.position
-                window = slice(start, start + config.bptt)
-                progress.position = min(start + config.bptt, n_steps)
-                ends_epoch = progress.position == n_steps
-                if ends_epoch:
-                    progress.epoch, progress.position = progress.epoch + 1, 0
-                yield rows.inputs[:, :, window], rows.targets[:, :, window]
-                if ends_epoch:
-                    break
+            window = next(windows)
+            progress.epoch, progress.shard, progress.position = window.end
+            if window.fresh:
+                self.state = self.objective.zero_state(window.window.batch_size)
+            yield window
 
-    def _update(
-        self, inputs: numpy.ndarray, targets: numpy.ndarray, rate: float
-    ) -> None:
+    def _update(self, window: TrainingWindow, rate: float) -> None:
         config, progress = self.config, self.progress
         self.module.train()
         if config.reset_probability:
             keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
             self.state = self.objective.mask_state(self.state, keep)
-        result = self.objective.step(inputs, targets, self.state)
+        result = self.objective.step(window.window, self.state)
         self.state = result.state
         n_targets = result.n_targets * len(result.losses)
         loss = result.losses.sum() / n_targets + result.penalty
@@ -168,9 +160,7 @@ class LanguageModelTrainer:
         if config.max_grad_norm:
             nn.utils.clip_grad_norm_(self.module.parameters(), config.max_grad_norm)
         for group in self.optimizer.param_groups:
-            # A short last window has fewer tokens to learn from.
-            share = inputs.shape[2] / config.bptt
-            group["lr"] = rate * group["lr_scale"] * share
+            group["lr"] = rate * group["lr_scale"] * window.rate_scale
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
@@ -248,7 +238,9 @@ class LanguageModelTrainer:
         progress = self.progress
         if isinstance(self.module, BiLM):
             indexer = self.indexer or ByteIndexer(self.module.config.max_chars)
-            store_warm_state(self.module, indexer, neutral_sentences(self.dev_stream))
+            store_warm_state(
+                self.module, indexer, neutral_sentences(self.dev_stream[0])
+            )
         self.nlp.meta[META_KEY] = {
             **self.nlp.meta.get(META_KEY, {}),
             self.config.component: {
