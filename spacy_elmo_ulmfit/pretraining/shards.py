@@ -1,5 +1,6 @@
 """A corpus on disk, cut into shards of bounded size, each with its own table of words."""
 
+import contextlib
 import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence
@@ -184,12 +185,13 @@ def read_manifest(path: Path) -> Dict[str, Any]:
     file = path / MANIFEST_FILE
     if not file.exists():
         return {}
-    try:
-        return srsly.read_json(file)
-    except ValueError as error:
-        raise ValueError(
-            f"{file} is damaged: {error}. Delete {path}, so that the text is read anew."
-        ) from error
+    with contextlib.suppress(ValueError):
+        manifest = srsly.read_json(file)
+        if isinstance(manifest, dict) and "shards" in manifest:
+            return manifest
+    raise ValueError(
+        f"{file} is damaged. Delete {path}, so that the text is read anew."
+    )
 
 
 def _changes(old: Dict[str, Any], new: Dict[str, Any]) -> List[str]:

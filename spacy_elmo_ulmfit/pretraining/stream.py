@@ -165,7 +165,8 @@ def join_streams(
     tokens, doc_starts, n_tokens = [], [], 0
     for stream in streams:
         renumbered = numpy.zeros(len(stream.types), dtype=numpy.int32)
-        for old in numpy.unique(stream.tokens).tolist():
+        found, first = numpy.unique(stream.tokens, return_index=True)
+        for old in found[numpy.argsort(first)].tolist():
             renumbered[old] = numbers.setdefault(stream.types[old], len(numbers))
         tokens.append(renumbered[stream.tokens])
         doc_starts.append(stream.doc_starts + n_tokens)
