@@ -28,6 +28,11 @@ class LMConfig(BaseModel):
     patience (int): Steps without a better perplexity after which to stop, 0 for never.
     batch_size (int): Rows of text read side by side (per direction).
     bptt (int): Tokens per row and step; gradients do not reach further.
+    rows (str): `"stream"` for rows of contiguous text, whose state is carried on, or
+        `"sentences"` for whole sentences of like length (an AWD-LSTM: whole documents),
+        each from zeros, about `batch_size` times `bptt` tokens at a time.
+    variable_bptt (bool): Whether the length of windows varies around `bptt`, as that of
+        AWD-LSTM's does.
     reset_probability (float): Share of the rows that start anew from zeros at each
         step. A model whose state is always carried on never learns to start, which
         is what it does at every sentence in a pipeline.
@@ -68,6 +73,8 @@ class LMConfig(BaseModel):
     patience: int = Field(0, ge=0)
     batch_size: int = Field(ge=1)
     bptt: int = Field(ge=1)
+    rows: Literal["stream", "sentences"] = "stream"
+    variable_bptt: bool = False
     reset_probability: float = Field(0.0, ge=0.0, le=1.0)
     max_grad_norm: float = Field(0.0, ge=0.0)
     lr_decay: float = Field(1.0, gt=0.0)
@@ -116,6 +123,11 @@ def resolve_lm_config(config: Config) -> LMConfig:
     if not settings.max_steps and not settings.max_epochs:
         raise ValueError(
             "Training would never end: set [lm] max_steps or [lm] max_epochs."
+        )
+    if settings.variable_bptt and settings.rows != "stream":
+        raise ValueError(
+            f'[lm] variable_bptt has no meaning with rows = "{settings.rows}", where the '
+            'sentences give the length. Set it to false, or rows to "stream".'
         )
     return settings
 

@@ -54,6 +54,17 @@ class Rows(NamedTuple):
     targets: NDArray[numpy.int64]
 
 
+class Sequences(NamedTuple):
+    """Where sequences are in rows of one text in one row.
+
+    starts (NDArray): First columns. *Shape:* `(n_directions, n_sequences)`
+    lengths (NDArray): Numbers of columns. *Shape:* `(n_sequences,)`
+    """
+
+    starts: NDArray[numpy.int64]
+    lengths: NDArray[numpy.int64]
+
+
 class ModelText(Protocol):
     """A stream as a language model reads it.
 
@@ -78,6 +89,13 @@ class ModelText(Protocol):
         pad (bool): Fill the last row up; otherwise the rest of the text is dropped.
         before (Optional[int]): `last_id` of the text that this one goes on with.
         RETURNS (Rows): Inputs, by numbers that `window` takes, and targets.
+        """
+
+    def sequences(self, stream: TokenStream) -> "Sequences":
+        """Find what is read from zeros each: sentences of a biLM, otherwise documents.
+
+        stream (TokenStream): The stream.
+        RETURNS (Sequences): Where they are in `rows` of all tokens in one row.
         """
 
     def window(
@@ -174,6 +192,13 @@ class BiLMText:
             targets.append(fold(goals[1:], batch_size, pad, fill=NO_TARGET))
         return Rows(numpy.stack(inputs), numpy.stack(targets))
 
+    def sequences(self, stream: TokenStream) -> Sequences:
+        """See `ModelText.sequences`."""
+        edges = numpy.flatnonzero(stream.tokens == self._begin)
+        edges = numpy.append(edges, len(stream.tokens))
+        both = edges[:-1], edges[-1] - edges[1:]
+        return Sequences(numpy.stack(both[: self.n_directions]), numpy.diff(edges))
+
     def window(
         self, inputs: NDArray[numpy.int64], targets: NDArray[numpy.int64]
     ) -> Window:
@@ -212,6 +237,12 @@ class AWDLSTMText:
         inputs = fold(ids[:-1], batch_size, pad, fill=self._padding)
         targets = fold(ids[1:], batch_size, pad, fill=NO_TARGET)
         return Rows(inputs[None], targets[None])
+
+    def sequences(self, stream: TokenStream) -> Sequences:
+        """See `ModelText.sequences`."""
+        starts = stream.doc_starts
+        ends = numpy.append(starts[1:], len(stream.tokens))
+        return Sequences(starts[None], ends - starts - 1)
 
     def window(
         self, inputs: NDArray[numpy.int64], targets: NDArray[numpy.int64]

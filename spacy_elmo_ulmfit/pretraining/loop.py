@@ -27,7 +27,7 @@ from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
 from .shards import ShardedStream
 from .stream import TokenStream
-from .windows import Position, StreamRows, TrainingWindow
+from .windows import Position, TrainingWindow, create_training_text
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
@@ -72,9 +72,11 @@ class LanguageModelTrainer:
             alpha=config.alpha,
             beta=config.beta,
         )
-        self.windows = StreamRows(
+        self.windows = create_training_text(
+            config.rows,
             train,
             create_layout(module, vocabulary, indexer),
+            variable_bptt=config.variable_bptt,
             batch_size=config.batch_size,
             bptt=config.bptt,
             seed=config.seed,
@@ -144,7 +146,7 @@ class LanguageModelTrainer:
     def _update(self, window: TrainingWindow, rate: float) -> None:
         config, progress = self.config, self.progress
         self.module.train()
-        if config.reset_probability:
+        if config.reset_probability and not window.fresh:
             keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
             self.state = self.objective.mask_state(self.state, keep)
         result = self.objective.step(window.window, self.state)

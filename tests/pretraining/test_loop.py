@@ -186,6 +186,43 @@ def test_a_killed_and_resumed_run_is_exactly_an_uninterrupted_one(
     assert resumed.progress.epoch > 0
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shard_tokens": 12},
+        {"shard_tokens": 12, "rows": "sentences", "bptt": 6},
+        {"variable_bptt": True},
+    ],
+)
+def test_a_resumed_run_reads_on_where_it_was(setup, settings, monkeypatch):
+    whole = setup(**settings)
+    run(whole)
+    killed = setup(**settings)
+    run_until(killed, 5, monkeypatch)
+    torch.manual_seed(99)
+    resumed = setup(killed.output.parent, resume=True, **settings)
+    run(resumed, resume=True)
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
+    if "shard_tokens" in settings:
+        assert len(whole.train_stream) > 1
+
+
+@pytest.mark.parametrize("way", [{"shard_tokens": 12}, {"rows": "sentences"}])
+def test_a_text_is_learnt_in_shards_and_sentences_too(setup, way):
+    settings = {"drop_mult": 0.0, "learn_rate": 0.03, "alpha": 0.0, "beta": 0.0}
+    trainer = setup(max_steps=40, eval_frequency=10, **settings, **way)
+    run(trainer)
+    records = log_of(trainer)
+    assert trainer.progress.best_perplexity < 0.9 * records[0]["perplexity"]
+    assert records[40]["loss"] < records[20]["loss"] < records[10]["loss"]
+
+
+def test_lengths_that_sentences_give_do_not_vary(setup):
+    with pytest.raises(ValueError, match="variable_bptt has no meaning"):
+        setup(rows="sentences", variable_bptt=True)
+
+
 def test_a_run_can_be_killed_twice_and_logged_seldom(setup, monkeypatch):
     settings = {"eval_frequency": 4, "checkpoint_frequency": 1}
     whole = setup(**settings)

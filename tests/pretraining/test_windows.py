@@ -8,11 +8,12 @@ from spacy_elmo_ulmfit.pretraining.layout import NO_TARGET, create_layout
 from spacy_elmo_ulmfit.pretraining.stream import number_words
 from spacy_elmo_ulmfit.pretraining.windows import (
     Position,
+    SentenceBatches,
     StreamRows,
     held_out_windows,
 )
 
-from ..util import stream_of
+from ..util import char_ids, stream_of
 from .conftest import make_doc, make_setting
 
 START = Position(0, 0, 0)
@@ -32,9 +33,21 @@ class Text:
         ]
         self.read = create_layout(self.setting.module, self.setting.vocabulary)
 
+    def read_words(self, window, row):
+        """Spell what a window reads."""
+        words = self.setting.vocabulary.words
+        if window.words is None:
+            return [words[i] for i in row]
+        table = {tuple(ids): word for ids, word in zip(char_ids(words).tolist(), words)}
+        return [table[tuple(window.words[i].tolist())] for i in row]
+
     def rows(self, shards=None, **settings):
         settings = {"batch_size": 2, "bptt": 5, "seed": 0, **settings}
         return StreamRows(shards or self.shards, self.read, **settings)
+
+    def sentences(self, **settings):
+        settings = {"batch_size": 4, "bptt": 5, "seed": 0, **settings}
+        return SentenceBatches(self.shards, self.read, **settings)
 
     def targets(self, windows, direction=0):
         """Return the words that windows predict, row by row."""
@@ -62,12 +75,15 @@ def windows_in(windows):
     return [window.window for window in windows]
 
 
-@pytest.mark.parametrize("variable_bptt", [False, True])
+@pytest.mark.parametrize("way", ["stream", "variable", "sentences"])
 @pytest.mark.parametrize("n_shards", [1, 3])
 def test_reading_goes_on_from_any_position_as_if_it_had_never_stopped(
-    kind, n_shards, variable_bptt
+    kind, n_shards, way
 ):
-    rows = Text(kind, n_shards).rows(variable_bptt=variable_bptt)
+    text = Text(kind, n_shards)
+    rows = text.rows(variable_bptt=way == "variable")
+    if way == "sentences":
+        rows = text.sentences()
     windows = list(islice(rows.following(START), 40))
     assert windows[-1].end.epoch > 1
     for number in range(39):
@@ -155,6 +171,74 @@ def test_windows_are_of_one_length_otherwise():
     windows = epoch_of(long_text().rows(batch_size=1, bptt=20))
     assert {window.window.n_steps for window in windows[:-1]} == {20}
     assert windows[-1].rate_scale == windows[-1].window.n_steps / 20 < 1
+
+
+def rows_of_windows(text, windows, direction=0):
+    """Return what each row of windows reads and predicts, as words."""
+    found = []
+    for window in windows:
+        inputs, targets = window.inputs[direction], window.targets[direction]
+        for row, goals in zip(inputs, targets):
+            n_steps = int((goals != NO_TARGET).sum())
+            assert (goals[n_steps:] == NO_TARGET).all()
+            found.append((text.read_words(window, row[:n_steps]), goals[:n_steps]))
+    words = text.setting.vocabulary.words
+    return [(row, [words[i] for i in goals]) for row, goals in found if len(goals)]
+
+
+def expected_rows(kind, bptt, direction=0):
+    """Return what is read and predicted of each piece of `DOCUMENTS`."""
+    rows = []
+    for words in DOCUMENTS:
+        if kind != "bilm":
+            read = ["xxbos", *words]
+        else:
+            ends = ["<S>", "</S>"]
+            if direction:
+                words, ends = words[::-1], ends[::-1]
+            read = [ends[0], *words, ends[1]]
+        steps = range(0, len(read) - 1, bptt)
+        rows += [
+            (read[i : i + bptt][: len(read) - 1 - i], read[i + 1 : i + 1 + bptt])
+            for i in steps
+        ]
+    return rows
+
+
+@pytest.mark.parametrize("bptt", [3, 5, 50])
+@pytest.mark.parametrize("n_shards", [1, 3])
+def test_sentences_are_read_whole_and_each_once(kind, bptt, n_shards):
+    text = Text(kind, n_shards)
+    windows = epoch_of(text.sentences(bptt=bptt))
+    assert all(window.fresh and window.rate_scale == 1.0 for window in windows)
+    for direction in range(windows[0].window.inputs.shape[0]):
+        found = rows_of_windows(text, windows_in(windows), direction)
+        assert sorted(found) == sorted(expected_rows(kind, bptt, direction))
+
+
+def test_batches_of_sentences_are_of_one_size_and_little_padding(kind):
+    text = Text(kind, 1, DOCUMENTS * 20)
+    windows = windows_in(epoch_of(text.sentences(batch_size=8, bptt=10)))
+    sizes = [window.targets[0].size for window in windows]
+    assert max(sizes) <= 80 and numpy.median(sizes) > 70
+    n_targets = sum(int((window.targets[0] != NO_TARGET).sum()) for window in windows)
+    assert n_targets > 0.9 * sum(sizes)
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_share_the_sentences_of_a_batch(kind, world_size):
+    text = Text(kind)
+    shares = [
+        epoch_of(text.sentences(rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    found = []
+    for parts in zip(*shares):
+        assert len({part.window.targets.shape for part in parts}) == 1
+        for part in parts:
+            found += rows_of_windows(text, [part.window])
+    assert sorted(found) == sorted(expected_rows(kind, 5))
 
 
 def test_too_few_tokens_for_the_rows_are_an_error_that_says_so(kind):
