@@ -27,7 +27,8 @@ from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
 from .shards import ShardedStream
 from .stream import TokenStream
-from .windows import Position, TrainingWindow, create_training_text
+from .training_text import Position, TrainingWindow
+from .windows import create_training_text
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"

@@ -6,10 +6,9 @@ import pytest
 from spacy_elmo_ulmfit.pretraining import windows as windows_module
 from spacy_elmo_ulmfit.pretraining.layout import NO_TARGET, create_layout
 from spacy_elmo_ulmfit.pretraining.stream import number_words
+from spacy_elmo_ulmfit.pretraining.training_text import Position
 from spacy_elmo_ulmfit.pretraining.windows import (
-    Position,
-    SentenceBatches,
-    StreamRows,
+    create_training_text,
     held_out_windows,
 )
 
@@ -41,13 +40,13 @@ class Text:
         table = {tuple(ids): word for ids, word in zip(char_ids(words).tolist(), words)}
         return [table[tuple(window.words[i].tolist())] for i in row]
 
-    def rows(self, shards=None, **settings):
+    def rows(self, **settings):
         settings = {"batch_size": 2, "bptt": 5, "seed": 0, **settings}
-        return StreamRows(shards or self.shards, self.read, **settings)
+        return create_training_text("stream", self.shards, self.read, **settings)
 
     def sentences(self, **settings):
         settings = {"batch_size": 4, "bptt": 5, "seed": 0, **settings}
-        return SentenceBatches(self.shards, self.read, **settings)
+        return create_training_text("sentences", self.shards, self.read, **settings)
 
     def targets(self, windows, direction=0):
         """Return the words that windows predict, row by row."""
