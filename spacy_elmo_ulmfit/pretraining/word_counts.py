@@ -6,7 +6,7 @@ from spacy.util import logger
 
 from .stream import TokenStream
 
-# Words that are counted at the same time: about 300 MB.
+# Words that are counted at the same time: less than 300 MB.
 MAX_TYPES = 2_000_000
 
 
