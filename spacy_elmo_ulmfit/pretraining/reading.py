@@ -49,7 +49,18 @@ class StreamReader:
 
     def __init__(self, load: Callable[[], Language], component: str) -> None:
         self.load, self.component = load, component
-        self.nlp = load()
+        self._set_up()
+
+    def __getstate__(self) -> Dict[str, Any]:
+        # A process that is not a fork of this one loads its own pipeline.
+        return {"load": self.load, "component": self.component}
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self.nlp = self.load()
         self._n_strings = len(self.nlp.vocab.strings)
         is_bilm = not isinstance(self._shim, AWDLSTMShim)
         self.first_types = BOUNDARY_TYPES if is_bilm else ()

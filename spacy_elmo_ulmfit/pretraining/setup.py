@@ -1,8 +1,9 @@
 """From a config to a trainer: pipeline, text, vocabulary, language model."""
 
+import contextlib
 from functools import partial
 from pathlib import Path
-from typing import Union, cast
+from typing import Iterator, Union, cast
 
 from spacy import util
 from spacy.language import Language
@@ -38,17 +39,17 @@ def setup_pretraining(
     settings = resolve_lm_config(config.interpolate())
     check_output(output, resume=resume)
     fix_random_seed(settings.seed)
-    nlp = util.load_model_from_config(config, auto_fill=True)
+    create = partial(_create_pipeline, config, settings.component)
+    nlp = create()
     shim = language_model_shim(nlp, settings.component)
-    if isinstance(shim, AWDLSTMShim):
-        shim.create_tokenizer(nlp.lang)
     # Reading fills a pipeline with strings, so another one does it.
-    read = StreamReader(
-        partial(_create_pipeline, config, settings.component), settings.component
-    )
+    read = StreamReader(create, settings.component)
     streams = prepare_streams(read, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim, streams.train, settings)
-    shim.create(vocabulary, n_words=len(vocabulary))
+    # Whether the text was read now or before must make no difference.
+    fix_random_seed(settings.seed)
+    with _memory_errors(vocabulary):
+        shim.create(vocabulary, n_words=len(vocabulary))
     return _create_trainer(nlp, shim, streams, settings, output)
 
 
@@ -86,7 +87,9 @@ def setup_finetuning(
     vocabulary = _build_vocabulary(shim, streams.train, settings)
     if settings.vocabulary == "extend" and found.vocabulary is not None:
         vocabulary = found.vocabulary.extend(vocabulary)
-    mapped = map_vocabulary(found.module, found.vocabulary, vocabulary)
+    fix_random_seed(settings.seed)
+    with _memory_errors(vocabulary):
+        mapped = map_vocabulary(found.module, found.vocabulary, vocabulary)
     shim.set_module(mapped.module, vocabulary)
     if isinstance(shim, BiLMShim) and shim.bilm.config.tie_softmax:
         shim.set_indexer(WordIndexer(vocabulary.words, vocabulary.unknown))
@@ -108,6 +111,22 @@ def check_output(output: Path, *, resume: bool) -> None:
             f"{output} holds a run that was interrupted. Go on with it by --resume, or "
             f"delete {output / CHECKPOINTS} to start anew."
         )
+
+
+@contextlib.contextmanager
+def _memory_errors(vocabulary: Vocabulary) -> Iterator[None]:
+    """Say what to do when there is no memory for the weights."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has no exception of its own for memory that a CPU lacks.
+        if isinstance(error, RuntimeError) and "alloc" not in str(error):
+            raise
+        raise ValueError(
+            f"There is not enough memory for a model of {len(vocabulary)} words "
+            f"({error}). Lower [lm] max_vocab, raise [lm] min_freq, or lower the sizes in "
+            "the component's [...model] block."
+        ) from error
 
 
 def _create_pipeline(config: Config, component: str) -> Language:

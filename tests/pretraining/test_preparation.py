@@ -167,3 +167,16 @@ def test_a_missing_text_is_found_before_anything_is_read(
     monkeypatch.setattr(ShardedStream, "__init__", fail)
     with pytest.raises(ValueError, match="no text at .*dev.txt"):
         prepare()
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_a_model_that_does_not_fit_into_memory_is_an_error_that_says_so(prepare):
+    size = {"components.lm.model.embedding_dim": 10**12}
+    with pytest.raises(ValueError, match="not enough memory .* words .*max_vocab"):
+        prepare(**size)
+
+
+def test_a_model_starts_from_the_same_weights_whether_its_text_was_there(prepare):
+    first, second = prepare(), prepare()
+    for one, other in zip(first.module.parameters(), second.module.parameters()):
+        assert one.equal(other)

@@ -1,5 +1,7 @@
 import os
+import pickle
 import signal
+from functools import partial
 
 import pytest
 import spacy
@@ -65,6 +67,14 @@ def test_what_is_read_does_not_depend_on_the_number_of_processes(read, n_process
     assert len(found) == len(expected) == 9
     for one, other in zip(found, expected):
         assert_equal(one, other)
+
+
+def test_a_process_that_is_no_fork_reads_the_same(component):
+    read = StreamReader(
+        partial(create_language_model, COMPONENTS[component]), component
+    )
+    again = pickle.loads(pickle.dumps(read))
+    assert_equal(again(TextChunk(TEXTS)), read(TextChunk(TEXTS)))
 
 
 def test_only_so_many_parts_are_read_ahead(read):
