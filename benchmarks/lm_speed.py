@@ -31,11 +31,10 @@ from _runs import DATA, RESULTS, commit, machine, markdown_table
 from spacy_elmo_ulmfit.cli._util import prepare
 from spacy_elmo_ulmfit.modules import AWDLSTM, AWDLSTMConfig
 from spacy_elmo_ulmfit.pretraining.gradient_step import GradientStep
+from spacy_elmo_ulmfit.pretraining.layout import Window
 from spacy_elmo_ulmfit.pretraining.objectives import Objective, create_objective
 from spacy_elmo_ulmfit.pretraining.optimizers import create_adamw, parameter_groups
 from spacy_elmo_ulmfit.pretraining.precision import create_scaler, multiplies_bfloat16
-from spacy_elmo_ulmfit.pretraining.stream import TokenStream
-from spacy_elmo_ulmfit.text import Vocabulary
 
 FASTAI = Path(__file__).parent / "fastai_side" / "steps.py"
 SETTINGS = {
@@ -161,8 +160,8 @@ class _Trainer:
     def step(self, number: int) -> float:
         """Learn from a window; return its mean loss."""
         self.module.train()
-        inputs, targets = self._window(self.train, number)
-        result = self.objective.step(inputs, targets, self.state)
+        window = self._window(self.train, number)
+        result = self.objective.step(window, self.state)
         self.state = result.state
         loss = result.losses.sum()
         self.gradients.add(loss, result.penalty, result.n_targets)
@@ -176,34 +175,28 @@ class _Trainer:
         objective = self._objective(torch.float32, 0)
         state, losses, n_targets = objective.zero_state(len(self.dev)), 0.0, 0
         for number in range(N_DEV_STEPS):
-            result = objective.step(*self._window(self.dev, number), state)
+            result = objective.step(self._window(self.dev, number), state)
             state = result.state
             losses += float(result.losses.sum())
             n_targets += result.n_targets
         return math.exp(losses / n_targets)
 
     def _objective(self, dtype: torch.dtype, n_samples: int) -> Objective:
-        words = [str(number) for number in range(self.settings["n_words"])]
-        tokens = self.train[0].astype(numpy.int32)
         return create_objective(
             self.module,
-            TokenStream(words, tokens, numpy.zeros(1, dtype=numpy.int64)),
-            Vocabulary(words, [1] * len(words), unknown=words[0]),
             dtype=dtype,
             alpha=self.settings["alpha"],
             beta=self.settings["beta"],
             n_samples=n_samples,
         )
 
-    def _window(
-        self, rows: numpy.ndarray, number: int
-    ) -> "tuple[numpy.ndarray, numpy.ndarray]":
+    def _window(self, rows: numpy.ndarray, number: int) -> Window:
         width = self.settings["bptt"]
         start = number * width
         inputs, targets = (
             rows[None, :, first : first + width] for first in (start, start + 1)
         )
-        return inputs, targets
+        return Window(inputs, targets)
 
 
 def chosen_variants(names: str) -> List[str]:
