@@ -28,7 +28,7 @@ import torch
 import typer
 from _runs import DATA, RESULTS, commit, machine, markdown_table
 
-from spacy_elmo_ulmfit.cli._util import prepare
+from spacy_elmo_ulmfit.cli._util import select_kernels
 from spacy_elmo_ulmfit.modules import AWDLSTM, AWDLSTMConfig
 from spacy_elmo_ulmfit.pretraining.gradient_step import GradientStep
 from spacy_elmo_ulmfit.pretraining.layout import Window
@@ -112,7 +112,7 @@ def compare(
 def take_steps(folder: Path, name: str) -> None:
     """Take one step for each line on standard input; print what it took."""
     # Kernels are chosen as in a command.
-    prepare(-1, None, verbose=False)
+    select_kernels(-1)
     variant = next(variant for variant in VARIANTS if variant.name == name)
     trainer = _Trainer(folder, variant)
     print(json.dumps({}), flush=True)
