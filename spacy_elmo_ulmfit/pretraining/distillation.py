@@ -1,6 +1,6 @@
 """A language model that learns to predict as a larger one does, the teacher."""
 
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, cast
+from typing import Any, List, Sequence, Tuple, cast
 
 import numpy
 import torch
@@ -8,23 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..modules.distillation import distillation_loss
-from ..text import Indexer, Vocabulary
 from .carried_state import DistillationState
 from .config import DistillationConfig, LMConfig
-from .objectives import Objective, Rows, StepResult, create_objective
-from .stream import Tokens, TokenStream
+from .layout import Window
+from .objectives import Objective, StepResult, create_objective
 from .word_losses import LanguageModel, predictions, softmax_of
-
-
-class Teacher(NamedTuple):
-    """A trained language model to learn from.
-
-    module (LanguageModel): The model, with the student's vocabulary.
-    indexer (Optional[Indexer]): How a biLM reads words.
-    """
-
-    module: LanguageModel
-    indexer: Optional[Indexer]
 
 
 class Outputs:
@@ -111,10 +99,6 @@ class DistillationObjective:
         """See `Objective.compile`."""
         self.student.compile()
 
-    def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
-        """See `Objective.rows`; student and teacher have one vocabulary."""
-        return self.student.rows(tokens, batch_size, pad=pad)
-
     def zero_state(self, batch_size: int) -> DistillationState:
         """See `Objective.zero_state`."""
         return DistillationState(
@@ -128,62 +112,42 @@ class DistillationObjective:
             self.teacher.mask_state(state.teacher, keep),
         )
 
-    def step(
-        self, inputs: NDArray[numpy.int64], targets: NDArray[numpy.int64], state: Any
-    ) -> StepResult:
-        """See `Objective.step`."""
+    def step(self, window: Window, state: Any) -> StepResult:
+        """See `Objective.step`; student and teacher read and predict alike."""
         with torch.no_grad():
-            taught = self.teacher.step(inputs, targets, state.teacher)
-        result = self.student.step(inputs, targets, state.student)
+            taught = self.teacher.step(window, state.teacher)
+        result = self.student.step(window, state.student)
         result.state = DistillationState(result.state, taught.state)
         return result
 
 
 def create_distillation_objective(
-    module: LanguageModel,
-    teacher: Teacher,
-    stream: TokenStream,
-    vocabulary: Vocabulary,
-    *,
-    indexer: Optional[Indexer],
-    config: LMConfig,
+    student: LanguageModel, teacher: LanguageModel, config: LMConfig
 ) -> DistillationObjective:
     """Set up what a student is trained to do.
 
-    module (LanguageModel): The student.
-    teacher (Teacher): The model to learn from; it gets no gradients.
-    stream (TokenStream): The text.
-    vocabulary (Vocabulary): The words both predict.
-    indexer (Optional[Indexer]): How a biLM reads words.
+    student (LanguageModel): The model that learns.
+    teacher (LanguageModel): The model to learn from, with the student's vocabulary; it
+        gets no gradients.
     config (LMConfig): Settings, with those of the distillation.
     RETURNS (DistillationObjective): The objective.
     """
     settings = cast(DistillationConfig, config.distillation)
     loss = DistillationLoss(
-        module,
-        teacher.module,
+        student,
+        teacher,
         share=settings.weight,
         temperature=settings.temperature,
         dtype=config.dtype,
     )
-    teacher.module.eval().requires_grad_(False)
+    teacher.eval().requires_grad_(False)
     return DistillationObjective(
         create_objective(
-            module,
-            stream,
-            vocabulary,
-            indexer=indexer,
+            student,
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
             loss=loss,
         ),
-        create_objective(
-            teacher.module,
-            stream,
-            vocabulary,
-            indexer=teacher.indexer,
-            dtype=config.dtype,
-            loss=loss.of_teacher,
-        ),
+        create_objective(teacher, dtype=config.dtype, loss=loss.of_teacher),
     )

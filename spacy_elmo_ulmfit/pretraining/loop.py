@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple, cast
 
-import numpy
 import torch
 from spacy.language import Language
 from spacy.util import fix_random_seed
@@ -25,10 +24,11 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .config import LMConfig
-from .distillation import Teacher, create_distillation_objective
+from .distillation import create_distillation_objective
 from .evaluate import evaluate_language_model
 from .freezing import Freezing
 from .gradient_step import GradientStep
+from .layout import create_layout
 from .loggers import LogStep
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
@@ -38,16 +38,16 @@ from .random_states import random_states, restore_random_states
 from .report import write_report
 from .run_settings import check_changes, run_settings
 from .saving import PipelineSaver
+from .shards import ShardedStream
 from .signals import (
     StopRequest,
     StopRequested,
     TrainingInterrupted,
     catch_stop_signals,
 )
-from .stream import TokenStream
+from .training_text import Position, TrainingWindow
+from .windows import create_training_text
 from .word_losses import LanguageModel
-
-Window = Tuple[numpy.ndarray, numpy.ndarray]
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
@@ -63,11 +63,11 @@ class LanguageModelTrainer:
     module (nn.Module): The language model in it.
     vocabulary (Vocabulary): The words it predicts.
     indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
-    train (TokenStream): Training text.
-    dev (TokenStream): Held-out text.
+    train (ShardedStream): Training text.
+    dev (ShardedStream): Held-out text.
     config (LMConfig): Settings.
     output (Path): Directory of the run.
-    teacher (Optional[Teacher]): A language model to learn from.
+    teacher (Optional[LanguageModel]): A language model to learn from.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class LanguageModelTrainer:
         vocabulary: Vocabulary,
         *,
         indexer: Optional[Indexer] = None,
-        train: TokenStream,
-        dev: TokenStream,
+        train: ShardedStream,
+        dev: ShardedStream,
         config: LMConfig,
         output: Path,
-        teacher: Optional[Teacher] = None,
+        teacher: Optional[LanguageModel] = None,
     ) -> None:
         self.nlp, self.module, self.vocabulary = nlp, module, vocabulary
         self.indexer = indexer
@@ -92,6 +92,15 @@ class LanguageModelTrainer:
         if config.compile:
             self.objective.compile()
         self.state = self.objective.zero_state(config.batch_size)
+        self.windows = create_training_text(
+            config.rows,
+            train,
+            create_layout(module, vocabulary, indexer),
+            variable_bptt=config.variable_bptt,
+            batch_size=config.batch_size,
+            bptt=config.bptt,
+            seed=config.seed,
+        )
         self._saver = PipelineSaver(
             nlp,
             config.component,
@@ -114,22 +123,13 @@ class LanguageModelTrainer:
             scaler=create_scaler(config.dtype, self.objective.device),
         )
 
-    def _create_objective(self, teacher: Optional[Teacher]) -> Objective:
+    def _create_objective(self, teacher: Optional[LanguageModel]) -> Objective:
         config = self.config
         if teacher is not None:
-            return create_distillation_objective(
-                cast(LanguageModel, self.module),
-                teacher,
-                self.train_stream,
-                self.vocabulary,
-                indexer=self.indexer,
-                config=config,
-            )
+            student = cast(LanguageModel, self.module)
+            return create_distillation_objective(student, teacher, config)
         return create_objective(
             self.module,
-            self.train_stream,
-            self.vocabulary,
-            indexer=self.indexer,
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
@@ -190,29 +190,16 @@ class LanguageModelTrainer:
         progress.finished = True
         self._save_checkpoint()
 
-    def _windows(self) -> Iterator[Window]:
-        config, progress = self.config, self.progress
-        while not progress.is_done(config):
-            tokens = self.train_stream.shuffled([config.seed, progress.epoch])
-            rows = self.objective.rows(tokens, config.batch_size, pad=False)
-            n_steps = rows.inputs.shape[2]
-            if not n_steps:
-                raise ValueError(
-                    f"The training text has {len(tokens)} tokens, too few for [lm] "
-                    f"batch_size = {config.batch_size} rows. Lower batch_size."
-                )
-            if progress.position == 0:
-                self.state = self.objective.zero_state(config.batch_size)
-            while not progress.is_done(config):
-                start = progress.position
-                window = slice(start, start + config.bptt)
-                progress.position = min(start + config.bptt, n_steps)
-                ends_epoch = progress.position == n_steps
-                if ends_epoch:
-                    progress.epoch, progress.position = progress.epoch + 1, 0
-                yield rows.inputs[:, :, window], rows.targets[:, :, window]
-                if ends_epoch:
-                    break
+    def _windows(self) -> Iterator[TrainingWindow]:
+        progress = self.progress
+        start = Position(progress.epoch, progress.shard, progress.position)
+        windows = self.windows.following(start)
+        while not progress.is_done(self.config):
+            window = next(windows)
+            progress.epoch, progress.shard, progress.position = window.end
+            if window.fresh:
+                self.state = self.objective.zero_state(window.window.batch_size)
+            yield window
 
     def losses_at(self, rates: Iterable[float]) -> Iterator[float]:
         """Take steps, and nothing else: no evaluation, no log, nothing is saved.
@@ -231,7 +218,7 @@ class LanguageModelTrainer:
             yield self.progress.mean_loss(len(self.objective.directions))
             self.progress.forget_steps()
 
-    def _update(self, windows: Iterator[Window], rate: float) -> None:
+    def _update(self, windows: Iterator[TrainingWindow], rate: float) -> None:
         progress = self.progress
         place = f"epoch {progress.epoch}, from token {progress.position} of each row on"
         try:
@@ -240,27 +227,25 @@ class LanguageModelTrainer:
             message = f"{error} at step {progress.step + 1} ({place})"
             raise self._divergence(message) from error
 
-    def _step(self, windows: Iterator[Window], rate: float) -> None:
-        config, progress = self.config, self.progress
+    def _step(self, windows: Iterator[TrainingWindow], rate: float) -> None:
+        progress = self.progress
         self.module.train()
         self._freezing.prepare(progress.step)
-        n_columns = 0
-        for inputs, targets in itertools.islice(windows, config.accumulate_gradient):
-            self._read(inputs, targets)
-            n_columns += inputs.shape[2]
-        # A short last window has fewer tokens to learn from.
-        share = n_columns / (config.bptt * config.accumulate_gradient)
+        n_windows, share = self.config.accumulate_gradient, 0.0
+        for window in itertools.islice(windows, n_windows):
+            self._read(window)
+            share += window.rate_scale / n_windows
         self._gradient_step.take(rate * share)
         progress.step += 1
         progress.learn_rate = rate
         progress.grad_norm += self._gradient_step.norm
 
-    def _read(self, inputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+    def _read(self, window: TrainingWindow) -> None:
         config, progress = self.config, self.progress
-        if config.reset_probability:
+        if config.reset_probability and not window.fresh:
             keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
             self.state = self.objective.mask_state(self.state, keep)
-        result = self.objective.step(inputs, targets, self.state)
+        result = self.objective.step(window.window, self.state)
         self.state = result.state
         self._gradient_step.add(
             result.losses.sum(), result.penalty, result.n_targets * len(result.losses)
@@ -302,8 +287,7 @@ class LanguageModelTrainer:
         if perplexity < progress.best_perplexity:
             progress.best_perplexity, progress.best_step = perplexity, progress.step
             self._saver.save(self.output / DIRECTORY_BEST, progress)
-        n_text_tokens = len(self.train_stream.tokens)
-        left = progress.seconds_left(self.config, n_text_tokens)
+        left = progress.seconds_left(self.config, self.train_stream.n_tokens)
         progress.log(progress.row(len(self.objective.directions), left))
         log_step(self._info())
         write_report(self.output / REPORT, progress, self.nlp.config)

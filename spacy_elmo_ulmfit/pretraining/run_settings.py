@@ -27,6 +27,8 @@ _CHANGEABLE = (
     "n_samples",
     "precision",
     "compile",
+    "n_process",
+    "cache_dir",
     "logger",
 )
 _ABSENT = "not set"

@@ -1,14 +1,12 @@
 """From a config to a trainer: pipeline, text, vocabulary, language model."""
 
+import contextlib
 from functools import partial
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple, Optional, Union, cast
+from typing import Iterator, Optional, Union, cast
 
 from spacy import util
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc
-from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
 from ..checkpoints.options import read_vocabulary
@@ -18,33 +16,16 @@ from ..layers.shim import LanguageModelShim
 from ..pipeline.source import find_language_model, load_pipeline
 from ..text import Vocabulary, WordIndexer
 from .checkpoint import CHECKPOINTS, checkpoint_files, load_checkpoint
-from .config import LMConfig, resolve_corpus, resolve_lm_config
-from .distillation import Teacher
+from .config import LMConfig, resolve_lm_config
 from .loop import LanguageModelTrainer
 from .objectives import build_vocabulary
-from .stream import (
-    BOUNDARY_TYPES,
-    TokenStream,
-    bilm_words,
-    build_stream,
-    prepared_docs,
-)
-from .student import create_student, teacher_indexer
+from .preparation import Streams, prepare_streams
+from .reading import StreamReader, language_model_shim
+from .shards import ShardedStream
+from .student import create_student
 from .vocabulary_mapping import map_vocabulary
+from .word_counts import count_words
 from .word_losses import LanguageModel
-
-_STREAMS = "corpus"
-
-
-class Streams(NamedTuple):
-    """The text of a run.
-
-    train (TokenStream): What is learnt from.
-    dev (TokenStream): What is held out.
-    """
-
-    train: TokenStream
-    dev: TokenStream
 
 
 def setup_pretraining(
@@ -65,17 +46,17 @@ def setup_pretraining(
         )
     check_output(output, resume=resume)
     fix_random_seed(settings.seed)
+    create = partial(_create_pipeline, config, settings.component)
+    nlp = create()
+    shim = language_model_shim(nlp, settings.component)
     # Reading fills a pipeline with strings, so another one does it.
-    reader = util.load_model_from_config(config, auto_fill=True)
-    nlp = util.load_model_from_config(config, auto_fill=True)
-    shim = _language_model_shim(nlp, settings.component)
-    for pipeline in (nlp, reader):
-        created = _language_model_shim(pipeline, settings.component)
-        if isinstance(created, AWDLSTMShim):
-            created.create_tokenizer(pipeline.lang)
-    streams = _load_streams(reader, settings, output, resume=resume)
+    read = StreamReader(create, settings.component)
+    streams = prepare_streams(read, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim, streams.train, settings)
-    shim.create(vocabulary, n_words=len(vocabulary))
+    # Whether the text was read now or before must make no difference.
+    fix_random_seed(settings.seed)
+    with _memory_errors(vocabulary):
+        shim.create(vocabulary, n_words=len(vocabulary))
     return _create_trainer(nlp, shim, streams, settings, output)
 
 
@@ -107,15 +88,16 @@ def setup_finetuning(
     found = find_language_model(nlp, source=str(source))
     settings = settings.model_copy(update={"component": found.name})
     nlp.config["lm"]["component"] = found.name
-    shim = _language_model_shim(nlp, found.name)
-    reader = load_pipeline(source)
-    reader.config["corpora"] = nlp.config["corpora"]
-    reader.config["paths"] = nlp.config["paths"]
-    streams = _load_streams(reader, settings, output, resume=resume)
+    shim = language_model_shim(nlp, found.name)
+    load = partial(_load_pipeline, source, nlp.config)
+    read = StreamReader(load, found.name)
+    streams = prepare_streams(read, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim, streams.train, settings)
     if settings.vocabulary == "extend" and found.vocabulary is not None:
         vocabulary = found.vocabulary.extend(vocabulary)
-    mapped = map_vocabulary(found.module, found.vocabulary, vocabulary)
+    fix_random_seed(settings.seed)
+    with _memory_errors(vocabulary):
+        mapped = map_vocabulary(found.module, found.vocabulary, vocabulary)
     shim.set_module(mapped.module, vocabulary)
     if isinstance(shim, BiLMShim) and shim.bilm.config.tie_softmax:
         shim.set_indexer(WordIndexer(vocabulary.words, vocabulary.unknown))
@@ -127,35 +109,10 @@ def setup_finetuning(
     )
     if settings.distillation is None:
         return _create_trainer(nlp, shim, streams, settings, output)
-    teacher = Teacher(cast(LanguageModel, mapped.module), teacher_indexer(shim))
+    teacher = cast(LanguageModel, mapped.module)
     settings = resolve_lm_config(config.interpolate())
     nlp, shim = create_student(config, settings.component, shim, vocabulary)
     return _create_trainer(nlp, shim, streams, settings, output, teacher)
-
-
-def read_stream(
-    nlp: Language, component: str, docs: Iterable[Union[Doc, Example]], source: str
-) -> TokenStream:
-    """Read documents as the pipeline's language model does.
-
-    nlp (Language): The pipeline.
-    component (str): Name of the language model's component.
-    docs (Iterable[Union[Doc, Example]]): What a corpus reader yields.
-    source (str): Where they come from, for error messages.
-    RETURNS (TokenStream): The stream.
-    """
-    shim = _language_model_shim(nlp, component)
-    prepared = prepared_docs(nlp, component, _as_docs(docs))
-    if isinstance(shim, AWDLSTMShim):
-        return build_stream(prepared, shim.words_of, source=source)
-    model = cast(TrainablePipe, nlp.get_pipe(component)).model
-    sequences = model.attrs.get("sequences", "sents")
-    return build_stream(
-        prepared,
-        partial(bilm_words, sequences=sequences),
-        source=source,
-        first_types=BOUNDARY_TYPES,
-    )
 
 
 def check_output(output: Path, *, resume: bool) -> None:
@@ -169,63 +126,56 @@ def check_output(output: Path, *, resume: bool) -> None:
         )
 
 
-def _language_model_shim(nlp: Language, component: str) -> LanguageModelShim:
-    if component not in nlp.pipe_names:
+@contextlib.contextmanager
+def _memory_errors(vocabulary: Vocabulary) -> Iterator[None]:
+    """Say what to do when there is no memory for the weights."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has no exception of its own for memory that a CPU lacks.
+        if isinstance(error, RuntimeError) and "alloc" not in str(error):
+            raise
         raise ValueError(
-            f"[lm] component = '{component}' is not in the pipeline {nlp.pipe_names}. "
-            "Name the elmo_tok2vec or awd_lstm_tok2vec component of [nlp] pipeline."
-        )
-    shim = getattr(nlp.get_pipe(component), "shim", None)
-    if not isinstance(shim, LanguageModelShim):
-        raise ValueError(
-            f"[lm] component = '{component}' is no language model: it must be made by "
-            "the factory elmo_tok2vec or awd_lstm_tok2vec."
-        )
-    return shim
+            f"There is not enough memory for a model of {len(vocabulary)} words "
+            f"({error}). Lower [lm] max_vocab, raise [lm] min_freq, or lower the sizes in "
+            "the component's [...model] block."
+        ) from error
 
 
-def _load_streams(
-    nlp: Language, settings: LMConfig, output: Path, *, resume: bool
-) -> Streams:
-    directory = output / _STREAMS
-    if resume and directory.exists():
-        return Streams(
-            TokenStream.load(directory / "train"), TokenStream.load(directory / "dev")
-        )
-    streams = Streams(
-        *(
-            read_stream(
-                nlp, settings.component, resolve_corpus(nlp, name)(nlp), f"[{name}]"
-            )
-            for name in (settings.train_corpus, settings.dev_corpus)
-        )
-    )
-    streams.train.save(directory / "train")
-    streams.dev.save(directory / "dev")
-    return streams
+def _create_pipeline(config: Config, component: str) -> Language:
+    nlp = util.load_model_from_config(config, auto_fill=True)
+    shim = language_model_shim(nlp, component)
+    if isinstance(shim, AWDLSTMShim):
+        shim.create_tokenizer(nlp.lang)
+    return nlp
 
 
-def _as_docs(items: Iterable[Union[Doc, Example]]) -> Iterator[Doc]:
-    for item in items:
-        yield item.predicted if isinstance(item, Example) else item
+def _load_pipeline(source: Union[str, Path], config: Config) -> Language:
+    nlp = load_pipeline(source)
+    for section in ("paths", "corpora"):
+        nlp.config[section] = config.get(section, {})
+    return nlp
 
 
 def _build_vocabulary(
-    shim: LanguageModelShim, stream: TokenStream, settings: LMConfig
+    shim: LanguageModelShim, stream: ShardedStream, settings: LMConfig
 ) -> Vocabulary:
-    counts, path = stream.counts(), settings.vocab_file
+    path = settings.vocab_file
     tokenizer = shim.tokenizer if isinstance(shim, AWDLSTMShim) else None
     if path is None:
-        return build_vocabulary(
-            counts, tokenizer, max_size=settings.max_vocab, min_freq=settings.min_freq
-        )
-    if not path.is_file():
-        raise ValueError(f"[lm] vocab_file = {path} does not exist. Correct the path.")
-    words = set(read_vocabulary(path.read_bytes(), str(path)))
-    known = {word: counts.get(word, 0) for word in words}
-    missed = sum(n for word, n in counts.items() if word not in words)
-    vocabulary = build_vocabulary(known, tokenizer, max_size=0, min_freq=0)
-    vocabulary.counts[vocabulary.unknown_id] += missed
+        counted, words = count_words(stream), None
+        sizes = {"max_size": settings.max_vocab, "min_freq": settings.min_freq}
+    else:
+        if not path.is_file():
+            raise ValueError(
+                f"[lm] vocab_file = {path} does not exist. Correct the path."
+            )
+        words = set(read_vocabulary(path.read_bytes(), str(path)))
+        counted = count_words(stream, only=words)
+        sizes = {"max_size": 0, "min_freq": 0}
+    counts = {**dict.fromkeys(words or (), 0), **counted.counts}
+    vocabulary = build_vocabulary(counts, tokenizer, **sizes)
+    vocabulary.counts[vocabulary.unknown_id] += counted.n_others
     return vocabulary
 
 
@@ -235,7 +185,7 @@ def _create_trainer(
     streams: Streams,
     settings: LMConfig,
     output: Path,
-    teacher: Optional[Teacher] = None,
+    teacher: Optional[LanguageModel] = None,
 ) -> LanguageModelTrainer:
     return LanguageModelTrainer(
         nlp,

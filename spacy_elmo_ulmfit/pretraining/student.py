@@ -46,12 +46,13 @@ def create_student(
         _check_setting("tokens", {"tokens": shim.tokens}, rules)
         shim.set_tokenizer(teacher.tokenizer)
     shim.create(vocabulary, n_words=len(vocabulary))
+    if isinstance(shim, BiLMShim) and isinstance(teacher, BiLMShim):
+        if shim.indexer.to_json() != teacher.indexer.to_json():
+            raise ValueError(
+                f"[components.{component}] reads words in another way than its teacher. "
+                "Give it the max_chars, filters and word_dim by which the teacher reads."
+            )
     return nlp, shim
-
-
-def teacher_indexer(teacher: LanguageModelShim) -> Any:
-    """Return how a biLM reads words, `None` for an AWD-LSTM."""
-    return teacher.indexer if isinstance(teacher, BiLMShim) else None
 
 
 def _check_setting(name: str, student: Any, teacher: Any) -> None:

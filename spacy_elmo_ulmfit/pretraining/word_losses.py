@@ -15,9 +15,7 @@ from ..modules.sampled_softmax import (
     sample_words,
     sampled_softmax_loss,
 )
-
-# Targets that are there only to fill up the last row.
-NO_TARGET = -1
+from .layout import NO_TARGET
 
 LanguageModel = Union[BiLM, AWDLSTM]
 

@@ -8,6 +8,7 @@ import torch
 from thinc.api import Config
 
 from spacy_elmo_ulmfit.pretraining.setup import setup_finetuning, setup_pretraining
+from spacy_elmo_ulmfit.pretraining.training_text import Position
 
 from ..conftest import TEXTS
 from .test_report import LM, MODELS, QUIET
@@ -59,13 +60,13 @@ def run(trainer, resume=False):
 
 def divergence(trainer):
     """Mean divergence from the teacher in the first window, without dropout."""
-    objective, text = trainer.objective, trainer.train_stream.tokens
-    rows = objective.rows(text, 4, pad=False)
+    objective = trainer.objective
+    window = next(trainer.windows.following(Position(0, 0, 0))).window
     loss = objective.student.loss
     loss.share, loss.temperature = 1.0, 1.0
     trainer.module.eval()
     with torch.no_grad():
-        result = objective.step(rows.inputs, rows.targets, objective.zero_state(4))
+        result = objective.step(window, objective.zero_state(window.batch_size))
     return float(result.losses.sum()) / result.n_targets
 
 
@@ -117,6 +118,15 @@ def test_pretraining_has_no_teacher(component, tmp_path, write_text):
     config = Config().from_str(config + QUIET + DISTILLATION, interpolate=False)
     with pytest.raises(ValueError, match="needs a teacher"):
         setup_pretraining(config, tmp_path / "run")
+
+
+def test_words_must_be_read_as_the_teacher_does(elmo_path, tmp_path, write_text):
+    text = write_text(TEXTS).as_posix()
+    config = MODELS["elmo_tok2vec"].replace("max_chars = 12", "max_chars = 9")
+    config += LM.format(text=text, component="elmo_tok2vec") + QUIET + DISTILLATION
+    config = Config().from_str(config, interpolate=False)
+    with pytest.raises(ValueError, match="max_chars"):
+        setup_finetuning(config, tmp_path / "run", source=elmo_path)
 
 
 def test_token_rules_must_be_the_teachers(awd_lstm_path, tmp_path, write_text):
