@@ -24,8 +24,8 @@ from torch import Tensor
 from spacy_elmo_ulmfit.checkpoints.fastai import FastaiModel, read_fastai
 from spacy_elmo_ulmfit.modules import AWDLSTM, ClassifierConfig, ULMFiTClassifier
 from spacy_elmo_ulmfit.modules.awd_lstm import AWDLSTMConfig
+from spacy_elmo_ulmfit.pretraining.layout import Window
 from spacy_elmo_ulmfit.pretraining.objectives import AWDLSTMObjective
-from spacy_elmo_ulmfit.text import Vocabulary
 
 RESULTS = Path(__file__).parent / "results"
 PROGRAM = Path(__file__).parent / "fastai_side" / "parity.py"
@@ -125,13 +125,9 @@ def compare_language_model(
             gaps.add("output of each layer", outputs[layer], expected[f"output_{key}"])
             for part, wanted in zip(state[layer], ("hidden", "cell")):
                 gaps.add("carried state", part, expected[f"{wanted}_{key}"])
-    words = [f"w{i}" for i in range(module.config.n_words)]
-    vocabulary = Vocabulary(words, [1] * len(words), unknown=words[0])
-    objective = AWDLSTMObjective(
-        module, words, vocabulary, torch.float32, made["alpha"], made["beta"]
-    )
+    objective = AWDLSTMObjective(module, torch.float32, made["alpha"], made["beta"])
     targets = ids[:, -n_steps:]
-    result = objective.step(window[None], targets[None], before)
+    result = objective.step(Window(window[None], targets[None]), before)
     loss = result.losses.sum() / result.n_targets + result.penalty
     loss.backward()
     gaps.add("loss", loss.detach(), expected["lm_loss"])

@@ -12,8 +12,9 @@ from spacy.util import load_model_from_config
 from thinc.api import Config, fix_random_seed
 
 from spacy_elmo_ulmfit.layers.awd_lstm_shim import AWDLSTMShim
+from spacy_elmo_ulmfit.pretraining.corpora import TextChunk
 from spacy_elmo_ulmfit.pretraining.objectives import build_vocabulary
-from spacy_elmo_ulmfit.pretraining.setup import read_stream
+from spacy_elmo_ulmfit.pretraining.reading import StreamReader
 
 TEXTS = [
     "Anna Kovacs lives in Rome .",
@@ -85,7 +86,7 @@ def create_language_model(config: str) -> Language:
     tokenizer = None
     if isinstance(pipe.shim, AWDLSTMShim):
         tokenizer = pipe.shim.create_tokenizer(nlp.lang)
-    stream = read_stream(nlp, pipe.name, map(nlp.make_doc, TEXTS), "the test")
+    stream = StreamReader(lambda: nlp, pipe.name)(TextChunk(TEXTS))
     vocabulary = build_vocabulary(stream.counts(), tokenizer, max_size=0, min_freq=1)
     module = pipe.shim.create(vocabulary, n_words=len(vocabulary))
     with torch.no_grad():

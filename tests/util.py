@@ -18,7 +18,7 @@ from spacy_elmo_ulmfit.pretraining.stream import (
     BOUNDARY_TYPES,
     TokenStream,
     bilm_words,
-    build_stream,
+    number_words,
 )
 from spacy_elmo_ulmfit.text import DocTokenizer, words_to_chars
 
@@ -34,12 +34,12 @@ NO_DROPOUT = {
 }
 
 
-def stream_of(kind: str, docs: Iterable[Doc], source: str = "[x]") -> TokenStream:
+def stream_of(kind: str, docs: Iterable[Doc]) -> TokenStream:
     """Number the tokens of documents as a biLM or an AWD-LSTM reads them."""
     if kind == "bilm":
-        return build_stream(docs, bilm_words, source=source, first_types=BOUNDARY_TYPES)
+        return number_words(map(bilm_words, docs), BOUNDARY_TYPES)
     tokenizer = DocTokenizer()
-    return build_stream(docs, lambda doc: tokenizer(doc).words, source=source)
+    return number_words(tokenizer(doc).words for doc in docs)
 
 
 def tiny_bilm(seed: int = 0, **overrides: Any) -> BiLM:

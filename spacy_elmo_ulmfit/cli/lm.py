@@ -1,5 +1,6 @@
 """`python -m spacy lm`: train, continue and evaluate language models."""
 
+from functools import partial
 from pathlib import Path
 from typing import Dict, Optional
 
@@ -12,7 +13,9 @@ from ..pipeline.source import find_language_model, load_pipeline
 from ..pretraining.corpora import RawTextReader
 from ..pretraining.evaluate import evaluate_language_model
 from ..pretraining.loop import LanguageModelTrainer
-from ..pretraining.setup import read_stream, setup_finetuning, setup_pretraining
+from ..pretraining.preparation import read_shards
+from ..pretraining.reading import StreamReader
+from ..pretraining.setup import setup_finetuning, setup_pretraining
 from ..pretraining.signals import TrainingInterrupted
 from ..replacing import replacing
 from ._util import CONTEXT, load_config, prepare, user_errors
@@ -31,6 +34,8 @@ _GPU = Opt(-1, "--gpu-id", "-g", help="GPU ID or -1 for CPU")
 _RESUME = Opt(False, "--resume", help="Go on from the run's last checkpoint")
 _THREADS = Opt(0, "--threads", help="CPU threads, 0 for all cores")
 _SIGNAL_EXIT = 128
+# Tokens of a text in memory at a time.
+_SHARD_TOKENS = 1_000_000
 _VERBOSE = Opt(False, "--verbose", "-V", help="Show more")
 
 
@@ -131,8 +136,10 @@ def _evaluate(pipeline: str, text_path: Path) -> Dict[str, float]:
         raise ValueError(
             f"The language model in {pipeline} has no softmax, so it has no perplexity."
         )
-    docs = RawTextReader(text_path)(nlp)
-    stream = read_stream(nlp, found.name, docs, str(text_path))
+    read = StreamReader(partial(load_pipeline, pipeline), found.name)
+    shards = read_shards(
+        read, RawTextReader(text_path), str(text_path), shard_tokens=_SHARD_TOKENS
+    )
     return evaluate_language_model(
-        found.module, stream, found.vocabulary, indexer=found.indexer
+        found.module, shards, found.vocabulary, indexer=found.indexer
     )

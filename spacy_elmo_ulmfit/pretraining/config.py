@@ -31,6 +31,11 @@ class LMConfig(BaseModel):
     patience (int): Steps without a better perplexity after which to stop, 0 for never.
     batch_size (int): Rows of text read side by side (per direction).
     bptt (int): Tokens per row and step; gradients do not reach further.
+    rows (str): `"stream"` for rows of contiguous text, whose state is carried on, or
+        `"sentences"` for whole sentences of like length (an AWD-LSTM: whole documents),
+        each from zeros, about `batch_size` times `bptt` tokens at a time.
+    variable_bptt (bool): Whether the length of windows varies around `bptt`, as that of
+        AWD-LSTM's does.
     reset_probability (float): Share of the rows that start anew from zeros at each
         step. A model whose state is always carried on never learns to start, which
         is what it does at every sentence in a pipeline.
@@ -54,6 +59,11 @@ class LMConfig(BaseModel):
     precision (str): Type of the large matrix products: `"float32"`, `"bfloat16"` or, on
         a GPU, `"float16"` with scaled losses.
     compile (bool): Whether to compile the training step by `torch.compile`.
+    shard_tokens (int): Tokens of a shard of the text, of which one at a time is in memory.
+        Documents are shuffled within a shard.
+    n_process (int): Processes that read the text, -1 for as many as there are cores.
+    cache_dir (Optional[Path]): Where runs share the text they have read; by default each
+        keeps its own in its directory.
     seed (int): Everything random depends on it.
     """
 
@@ -71,6 +81,8 @@ class LMConfig(BaseModel):
     patience: int = Field(0, ge=0)
     batch_size: int = Field(ge=1)
     bptt: int = Field(ge=1)
+    rows: Literal["stream", "sentences"] = "stream"
+    variable_bptt: bool = False
     reset_probability: float = Field(0.0, ge=0.0, le=1.0)
     accumulate_gradient: int = Field(1, ge=1)
     max_grad_norm: float = Field(0.0, ge=0.0)
@@ -85,6 +97,9 @@ class LMConfig(BaseModel):
     vocabulary: Literal["extend", "replace"] = "extend"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
+    shard_tokens: int = Field(1_000_000, ge=1)
+    n_process: int = Field(1, ge=-1)
+    cache_dir: Optional[Path] = None
     seed: int = 0
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -119,6 +134,11 @@ def resolve_lm_config(config: Config) -> LMConfig:
     if not settings.max_steps and not settings.max_epochs:
         raise ValueError(
             "Training would never end: set [lm] max_steps or [lm] max_epochs."
+        )
+    if settings.variable_bptt and settings.rows != "stream":
+        raise ValueError(
+            f'[lm] variable_bptt has no meaning with rows = "{settings.rows}", where the '
+            'sentences give the length. Set it to false, or rows to "stream".'
         )
     check_machine(
         get_torch_default_device(), dtype=settings.dtype, compile=settings.compile

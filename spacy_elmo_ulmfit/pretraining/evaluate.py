@@ -1,25 +1,24 @@
 """Perplexity over a held-out text: full softmax, every token once, states carried."""
 
 import math
-from typing import Dict, Optional
+from typing import Dict, Iterable, Optional
 
-import numpy
 import torch
 from torch import nn
 
 from ..text import Indexer, Vocabulary
-from .objectives import NO_TARGET, Objective, create_objective
+from .layout import NO_TARGET, create_layout
+from .objectives import create_objective
 from .stream import TokenStream
+from .windows import held_out_windows
 
-_MAX_ROWS = 16
-# Rows start without context, so a short text is read in few of them.
-_MIN_ROW_LENGTH = 2000
 _WINDOW = 128
 
 
+@torch.no_grad()
 def evaluate_language_model(
     module: nn.Module,
-    stream: TokenStream,
+    streams: Iterable[TokenStream],
     vocabulary: Vocabulary,
     *,
     indexer: Optional[Indexer] = None,
@@ -27,7 +26,7 @@ def evaluate_language_model(
     """Compute the perplexity of a text.
 
     module (nn.Module): A biLM with its softmax, or an AWD-LSTM.
-    stream (TokenStream): The text.
+    streams (Iterable[TokenStream]): The shards of the text.
     vocabulary (Vocabulary): The words the module predicts.
     indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
     RETURNS (Dict[str, float]): `perplexity` (of both directions together),
@@ -36,45 +35,35 @@ def evaluate_language_model(
         `oov_rate`, the share of targets outside the vocabulary; `n_words`, the size of
         the vocabulary; `n_tokens`, the number of targets per direction.
     """
-    objective = create_objective(module, stream, vocabulary, indexer=indexer)
-    tokens = numpy.asarray(stream.tokens)
-    n_rows = max(1, min(_MAX_ROWS, len(tokens) // _MIN_ROW_LENGTH))
+    objective = create_objective(module)
+    layout = create_layout(module, vocabulary, indexer)
+    log_probs = vocabulary.unigram_log_probs()
+    losses = torch.zeros(len(objective.directions), dtype=torch.float64)
+    n_tokens, n_unknown, unigram = 0, 0, 0.0
+    state = None
     was_training = module.training
     module.eval()
-    losses, n_tokens = _total_loss(objective, tokens, n_rows)
+    for window in held_out_windows(streams, layout, _WINDOW):
+        if state is None:
+            state = objective.zero_state(window.batch_size)
+        result = objective.step(window, state)
+        state = result.state
+        losses += result.losses.double().cpu()
+        n_tokens += result.n_targets
+        targets = window.targets[0][window.targets[0] != NO_TARGET]
+        unigram -= float(log_probs[targets].sum())
+        n_unknown += int((targets == vocabulary.unknown_id).sum())
     module.train(was_training)
-    targets = objective.rows(tokens, n_rows, pad=True).targets[0]
-    targets = targets[targets != NO_TARGET]
-    unigram = -vocabulary.unigram_log_probs()[targets].mean()
     metrics = {"perplexity": _perplexity(float(losses.mean()) / n_tokens)}
     for direction, loss in zip(objective.directions, losses.tolist()):
         metrics[f"perplexity_{direction}"] = _perplexity(loss / n_tokens)
     return {
         **metrics,
-        "unigram_perplexity": _perplexity(float(unigram)),
-        "oov_rate": float((targets == vocabulary.unknown_id).mean()),
+        "unigram_perplexity": _perplexity(unigram / n_tokens),
+        "oov_rate": n_unknown / n_tokens,
         "n_words": len(vocabulary),
         "n_tokens": n_tokens,
     }
-
-
-@torch.no_grad()
-def _total_loss(
-    objective: Objective, tokens: numpy.ndarray, n_rows: int
-) -> "tuple[torch.Tensor, int]":
-    rows = objective.rows(tokens, n_rows, pad=True)
-    state = objective.zero_state(n_rows)
-    losses = torch.zeros(len(objective.directions), dtype=torch.float64)
-    n_tokens = 0
-    for start in range(0, rows.inputs.shape[2], _WINDOW):
-        window = slice(start, start + _WINDOW)
-        result = objective.step(
-            rows.inputs[:, :, window], rows.targets[:, :, window], state
-        )
-        state = result.state
-        losses += result.losses.double().cpu()
-        n_tokens += result.n_targets
-    return losses, n_tokens
 
 
 def _perplexity(loss: float) -> float:

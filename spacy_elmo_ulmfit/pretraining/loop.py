@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple
 
-import numpy
 import torch
 from spacy.language import Language
 from spacy.util import fix_random_seed
@@ -27,6 +26,7 @@ from .checkpoint import (
 from .config import LMConfig
 from .evaluate import evaluate_language_model
 from .gradient_step import GradientStep
+from .layout import create_layout
 from .loggers import LogStep
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
@@ -35,15 +35,15 @@ from .progress import Progress
 from .random_states import random_states, restore_random_states
 from .run_settings import check_changes, run_settings
 from .saving import PipelineSaver
+from .shards import ShardedStream
 from .signals import (
     StopRequest,
     StopRequested,
     TrainingInterrupted,
     catch_stop_signals,
 )
-from .stream import TokenStream
-
-Window = Tuple[numpy.ndarray, numpy.ndarray]
+from .training_text import Position, TrainingWindow
+from .windows import create_training_text
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
@@ -56,8 +56,8 @@ class LanguageModelTrainer:
     module (nn.Module): The language model in it.
     vocabulary (Vocabulary): The words it predicts.
     indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
-    train (TokenStream): Training text.
-    dev (TokenStream): Held-out text.
+    train (ShardedStream): Training text.
+    dev (ShardedStream): Held-out text.
     config (LMConfig): Settings.
     output (Path): Directory of the run.
     """
@@ -69,8 +69,8 @@ class LanguageModelTrainer:
         vocabulary: Vocabulary,
         *,
         indexer: Optional[Indexer] = None,
-        train: TokenStream,
-        dev: TokenStream,
+        train: ShardedStream,
+        dev: ShardedStream,
         config: LMConfig,
         output: Path,
     ) -> None:
@@ -81,9 +81,6 @@ class LanguageModelTrainer:
         self.progress = Progress()
         self.objective: Objective = create_objective(
             module,
-            train,
-            vocabulary,
-            indexer=indexer,
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
@@ -98,6 +95,15 @@ class LanguageModelTrainer:
             indexer=indexer,
             dev=dev,
             config_at_rest=module.config,
+        )
+        self.text = create_training_text(
+            config.rows,
+            train,
+            create_layout(module, vocabulary, indexer),
+            variable_bptt=config.variable_bptt,
+            batch_size=config.batch_size,
+            bptt=config.bptt,
+            seed=config.seed,
         )
         module.config = scale_dropouts(module.config, config.drop_mult)
         groups = parameter_groups(module, config.lr_decay, config.trainable_groups)
@@ -161,56 +167,42 @@ class LanguageModelTrainer:
         progress.finished = True
         self._save_checkpoint()
 
-    def _windows(self) -> Iterator[Window]:
-        config, progress = self.config, self.progress
-        while not progress.is_done(config):
-            tokens = self.train_stream.shuffled([config.seed, progress.epoch])
-            rows = self.objective.rows(tokens, config.batch_size, pad=False)
-            n_steps = rows.inputs.shape[2]
-            if not n_steps:
-                raise ValueError(
-                    f"The training text has {len(tokens)} tokens, too few for [lm] "
-                    f"batch_size = {config.batch_size} rows. Lower batch_size."
-                )
-            if progress.position == 0:
-                self.state = self.objective.zero_state(config.batch_size)
-            while not progress.is_done(config):
-                start = progress.position
-                window = slice(start, start + config.bptt)
-                progress.position = min(start + config.bptt, n_steps)
-                ends_epoch = progress.position == n_steps
-                if ends_epoch:
-                    progress.epoch, progress.position = progress.epoch + 1, 0
-                yield rows.inputs[:, :, window], rows.targets[:, :, window]
-                if ends_epoch:
-                    break
+    def _windows(self) -> Iterator[TrainingWindow]:
+        progress = self.progress
+        start = Position(progress.epoch, progress.shard, progress.position)
+        for window in self.text.following(start):
+            if progress.is_done(self.config):
+                return
+            progress.epoch, progress.shard, progress.position = window.end
+            yield window
 
-    def _update(self, windows: Iterator[Window], rate: float) -> None:
+    def _update(self, windows: Iterator[TrainingWindow], rate: float) -> None:
         config, progress = self.config, self.progress
-        place = f"epoch {progress.epoch}, from token {progress.position} of each row on"
+        place = (
+            f"epoch {progress.epoch}, shard {progress.shard}, from token "
+            f"{progress.position} of each row on"
+        )
         self.module.train()
-        n_columns = 0
+        scales = []
         try:
-            for inputs, targets in itertools.islice(
-                windows, config.accumulate_gradient
-            ):
-                self._read(inputs, targets)
-                n_columns += inputs.shape[2]
-            # A short last window has fewer tokens to learn from.
-            share = n_columns / (config.bptt * config.accumulate_gradient)
-            self._gradient_step.take(rate * share)
+            for window in itertools.islice(windows, config.accumulate_gradient):
+                self._read(window)
+                scales.append(window.rate_scale)
+            self._gradient_step.take(rate * sum(scales) / config.accumulate_gradient)
         except FloatingPointError as error:
             message = f"{error} at step {progress.step + 1} ({place})"
             raise self._divergence(message) from error
         progress.step += 1
         progress.learn_rate = rate
 
-    def _read(self, inputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+    def _read(self, window: TrainingWindow) -> None:
         config, progress = self.config, self.progress
-        if config.reset_probability:
+        if window.fresh:
+            self.state = self.objective.zero_state(window.window.batch_size)
+        elif config.reset_probability:
             keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
             self.state = self.objective.mask_state(self.state, keep)
-        result = self.objective.step(inputs, targets, self.state)
+        result = self.objective.step(window.window, self.state)
         self.state = result.state
         self._gradient_step.add(
             result.losses.sum(), result.penalty, result.n_targets * len(result.losses)

@@ -1,7 +1,7 @@
-"""What the two kinds of language model are trained to do, on streams of text."""
+"""What the two kinds of language model are trained to do, on windows of text."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Protocol, Tuple, cast
+from typing import Any, Dict, Optional, Protocol, Tuple, cast
 
 import numpy
 import torch
@@ -16,37 +16,15 @@ from ..modules.awd_lstm import (
 )
 from ..modules.bilm import BiLM, BiLMState
 from ..modules.heads import softmax_loss
-from ..text import (
-    BEGIN_SENTENCE,
-    END_SENTENCE,
-    ByteIndexer,
-    Indexer,
-    LMTokenizer,
-    Vocabulary,
-)
+from ..text import BEGIN_SENTENCE, END_SENTENCE, LMTokenizer, Vocabulary
 from ..text.vocabulary import BILM_SPECIALS
 from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
-from .stream import Tokens, TokenStream
-
-# Targets that are there only to fill up the last row.
-NO_TARGET = -1
-
-
-@dataclass
-class Rows:
-    """Contiguous text in rows, one set of rows per direction.
-
-    inputs (NDArray): Word types. *Shape:* `(n_directions, batch, n_steps)`
-    targets (NDArray): Ids of the words to predict, or -1. The same shape.
-    """
-
-    inputs: NDArray[numpy.int64]
-    targets: NDArray[numpy.int64]
+from .layout import NO_TARGET, Window
 
 
 @dataclass
 class StepResult:
-    """What one window of the rows gave.
+    """What one window gave.
 
     losses (Tensor): Summed negative log-likelihood of each direction, in nats.
         *Shape:* `(n_directions,)`
@@ -62,22 +40,13 @@ class StepResult:
 
 
 class Objective(Protocol):
-    """How a language model is trained on streams."""
+    """How a language model is trained."""
 
     directions: Tuple[str, ...]
     device: torch.device
 
     def compile(self) -> None:
         """Compile what comes before the loss, by `torch.compile`, at its first use."""
-
-    def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
-        """Lay a stream out in rows.
-
-        tokens (NDArray): Word types in reading order. *Shape:* `(n_tokens,)`
-        batch_size (int): Number of rows per direction.
-        pad (bool): Fill the last row up; otherwise the rest of the text is dropped.
-        RETURNS (Rows): Inputs and targets.
-        """
 
     def zero_state(self, batch_size: int) -> Any:
         """Return the state that rows start from."""
@@ -90,14 +59,10 @@ class Objective(Protocol):
         RETURNS (Any): The new state.
         """
 
-    def step(
-        self, inputs: NDArray[numpy.int64], targets: NDArray[numpy.int64], state: Any
-    ) -> StepResult:
+    def step(self, window: Window, state: Any) -> StepResult:
         """Read one window and predict its targets.
 
-        inputs (NDArray): A window of `Rows.inputs`. *Shape:*
-            `(n_directions, batch, n_steps)`
-        targets (NDArray): The same window of `Rows.targets`.
+        window (Window): The window.
         state (Any): The carried state.
         RETURNS (StepResult): Losses and the state after the window.
         """
@@ -131,48 +96,30 @@ def build_vocabulary(
 
 def create_objective(
     module: nn.Module,
-    stream: TokenStream,
-    vocabulary: Vocabulary,
     *,
-    indexer: Optional[Indexer] = None,
     dtype: torch.dtype = torch.float32,
     alpha: float = 0.0,
     beta: float = 0.0,
 ) -> Objective:
-    """Set up the objective of a module on a stream.
+    """Set up the objective of a module.
 
     module (nn.Module): A biLM with its softmax, or an AWD-LSTM.
-    stream (TokenStream): The text.
-    vocabulary (Vocabulary): The words to predict.
-    indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
     dtype (torch.dtype): Precision of the large matrix products.
     alpha (float): Weight of AR, for the AWD-LSTM.
     beta (float): Weight of TAR, for the AWD-LSTM.
     RETURNS (Objective): The objective.
     """
     if isinstance(module, BiLM):
-        indexer = indexer or ByteIndexer(module.config.max_chars)
-        return BiLMObjective(module, stream.types, vocabulary, indexer, dtype)
+        return BiLMObjective(module, dtype)
     if isinstance(module, AWDLSTM):
-        return AWDLSTMObjective(module, stream.types, vocabulary, dtype, alpha, beta)
+        return AWDLSTMObjective(module, dtype, alpha, beta)
     raise TypeError(f"No language model objective for {type(module).__name__}.")
 
 
 class BiLMObjective:
-    """Predict the next word and the previous word, one softmax for both.
+    """Predict the next word and the previous word, one softmax for both."""
 
-    The backward rows hold the text reversed, so both directions carry their state
-    from window to window.
-    """
-
-    def __init__(
-        self,
-        module: BiLM,
-        types: List[str],
-        vocabulary: Vocabulary,
-        indexer: Indexer,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, module: BiLM, dtype: torch.dtype) -> None:
         if module.softmax is None:
             raise ValueError(
                 "This biLM has no softmax, so it can neither be trained nor evaluated "
@@ -182,36 +129,10 @@ class BiLMObjective:
         self._stream = module.stream
         self.directions = ("forward", "backward")[: module.n_directions]
         self.device = module.warm_hidden.device
-        # Computed once per word type, not once per occurrence.
-        boundaries = {BEGIN_SENTENCE: indexer.begin, END_SENTENCE: indexer.end}
-        ids = indexer.encode([boundaries.get(word, word) for word in types])
-        self._words = torch.from_numpy(ids.astype(numpy.int32))
-        self._target_ids = numpy.asarray(vocabulary.ids(types))
-        self._begin, self._end = types.index(BEGIN_SENTENCE), types.index(END_SENTENCE)
 
     def compile(self) -> None:
         """See `Objective.compile`."""
         self._stream = torch.compile(self._stream)
-
-    def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
-        """See `Objective.rows`."""
-        inputs, targets = [], []
-        both = (
-            (tokens, self._begin, self._end),
-            (tokens[::-1], self._end, self._begin),
-        )
-        for text, read, predicted in both[: len(self.directions)]:
-            # Streams begin with a boundary; the reversed one needs its own.
-            if text[0] != self._begin:
-                text = numpy.concatenate([[self._begin], text])
-            else:
-                text = numpy.concatenate([text, [self._begin]])
-            boundary = text == self._begin
-            types = numpy.where(boundary, read, text)
-            goals = self._target_ids[numpy.where(boundary, predicted, text)]
-            inputs.append(_fold(types[:-1], batch_size, pad, fill=read))
-            targets.append(_fold(goals[1:], batch_size, pad, fill=NO_TARGET))
-        return Rows(numpy.stack(inputs), numpy.stack(targets))
 
     def zero_state(self, batch_size: int) -> BiLMState:
         """See `Objective.zero_state`."""
@@ -222,23 +143,17 @@ class BiLMObjective:
         rows = keep.to(self.device).unsqueeze(1)
         return BiLMState(*([(h * rows, c * rows) for h, c in part] for part in state))
 
-    def step(
-        self,
-        inputs: NDArray[numpy.int64],
-        targets: NDArray[numpy.int64],
-        state: BiLMState,
-    ) -> StepResult:
+    def step(self, window: Window, state: BiLMState) -> StepResult:
         """See `Objective.step`."""
-        used, index = numpy.unique(inputs, return_inverse=True)
-        words = self._words[torch.from_numpy(used)].long().to(self.device)
-        word_index = torch.from_numpy(index.reshape(inputs.shape)).to(self.device)
+        words = torch.from_numpy(window.words).long().to(self.device)
+        word_index = torch.from_numpy(window.inputs).to(self.device)
         outputs, state = self._stream(words, word_index, state)
         weight, bias = cast(Tuple[Tensor, Tensor], self.module.softmax)
         losses = [
             _direction_loss(output, goal, weight, bias, self.dtype)
-            for output, goal in zip(outputs, targets)
+            for output, goal in zip(outputs, window.targets)
         ]
-        n_targets = int((targets[0] != NO_TARGET).sum())
+        n_targets = int((window.targets[0] != NO_TARGET).sum())
         return StepResult(torch.stack(losses), n_targets, outputs.new_zeros(()), state)
 
 
@@ -248,31 +163,16 @@ class AWDLSTMObjective:
     directions: Tuple[str, ...] = ("forward",)
 
     def __init__(
-        self,
-        module: AWDLSTM,
-        types: List[str],
-        vocabulary: Vocabulary,
-        dtype: torch.dtype,
-        alpha: float,
-        beta: float,
+        self, module: AWDLSTM, dtype: torch.dtype, alpha: float, beta: float
     ) -> None:
         self.module, self.dtype = module, dtype
         self._encode = module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
-        self._ids = numpy.asarray(vocabulary.ids(types))
 
     def compile(self) -> None:
         """See `Objective.compile`."""
         self._encode = torch.compile(self._encode)
-
-    def rows(self, tokens: Tokens, batch_size: int, *, pad: bool) -> Rows:
-        """See `Objective.rows`."""
-        ids = self._ids[tokens]
-        padding = self.module.config.padding_idx
-        inputs = _fold(ids[:-1], batch_size, pad, fill=padding)
-        targets = _fold(ids[1:], batch_size, pad, fill=NO_TARGET)
-        return Rows(inputs[None], targets[None])
 
     def zero_state(self, batch_size: int) -> Any:
         """See `Objective.zero_state`."""
@@ -283,21 +183,16 @@ class AWDLSTMObjective:
         rows = keep.to(self.device).view(1, -1, 1)
         return map_state(state, lambda part: part * rows)
 
-    def step(
-        self,
-        inputs: NDArray[numpy.int64],
-        targets: NDArray[numpy.int64],
-        state: Any,
-    ) -> StepResult:
+    def step(self, window: Window, state: Any) -> StepResult:
         """See `Objective.step`."""
-        ids = torch.from_numpy(inputs[0]).to(self.device)
+        ids = torch.from_numpy(window.inputs[0]).to(self.device)
         half = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=half):
             encoded = self._encode(ids, state)
         output = encoded.output.float()
         loss = _direction_loss(
             output,
-            targets[0],
+            window.targets[0],
             self.module.embedding.weight,
             self.module.decoder_bias,
             self.dtype,
@@ -307,7 +202,7 @@ class AWDLSTMObjective:
         )
         return StepResult(
             loss.unsqueeze(0),
-            int((targets[0] != NO_TARGET).sum()),
+            int((window.targets[0] != NO_TARGET).sum()),
             penalty,
             map_state(detach_state(encoded.state), torch.Tensor.float),
         )
@@ -327,15 +222,3 @@ def _direction_loss(
     if not bool(keep.all()):
         hidden, goals = hidden[keep], goals[keep]
     return softmax_loss(hidden, goals, weight, bias, dtype=dtype)
-
-
-def _fold(
-    values: NDArray[Any], batch_size: int, pad: bool, *, fill: int
-) -> NDArray[numpy.int64]:
-    """Cut a stream into rows: the rest is dropped, or the last row filled up."""
-    values = numpy.asarray(values, dtype=numpy.int64)
-    if pad:
-        missing = -len(values) % batch_size
-        values = numpy.concatenate([values, numpy.full(missing, fill)])
-    n_steps = len(values) // batch_size
-    return values[: batch_size * n_steps].reshape(batch_size, n_steps)

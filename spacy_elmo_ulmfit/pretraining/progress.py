@@ -12,7 +12,8 @@ class Progress:
 
     step (int): Steps done.
     epoch (int): Passes over the text done.
-    position (int): First column of the rows that has not been read in this epoch.
+    shard (int): Shards of the text read in this epoch.
+    position (int): First column of the next shard's rows that has not been read.
     n_tokens (int): Tokens read, per direction.
     seconds (float): Time spent.
     learn_rate (float): Rate of the last step.
@@ -27,6 +28,7 @@ class Progress:
 
     step: int = 0
     epoch: int = 0
+    shard: int = 0
     position: int = 0
     n_tokens: int = 0
     seconds: float = 0.0

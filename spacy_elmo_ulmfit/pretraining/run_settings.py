@@ -26,6 +26,8 @@ _CHANGEABLE = (
     "beta",
     "precision",
     "compile",
+    "n_process",
+    "cache_dir",
     "logger",
 )
 _ABSENT = "not set"

@@ -14,6 +14,7 @@ from ..text import BEGIN_SENTENCE, ByteIndexer, Indexer
 from ..text.neutral import store_warm_state
 from .progress import Progress
 from .stream import TokenStream
+from .training_text import Streams
 
 # Sentences whose states make the warm state.
 _N_NEUTRAL = 5
@@ -26,7 +27,7 @@ class PipelineSaver:
     component (str): Name of the language model's component.
     module (nn.Module): The language model in it.
     indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
-    dev (TokenStream): Held-out text; states after its sentences are the warm state.
+    dev (Streams): Held-out text; states after its sentences are the warm state.
     config_at_rest (Any): Settings of the module outside of this training.
     """
 
@@ -37,7 +38,7 @@ class PipelineSaver:
         module: nn.Module,
         *,
         indexer: Optional[Indexer],
-        dev: TokenStream,
+        dev: Streams,
         config_at_rest: Any,
     ) -> None:
         self.nlp, self.component, self.module = nlp, component, module
@@ -53,7 +54,7 @@ class PipelineSaver:
         """
         if isinstance(self.module, BiLM):
             indexer = self.indexer or ByteIndexer(self.module.config.max_chars)
-            store_warm_state(self.module, indexer, neutral_sentences(self.dev))
+            store_warm_state(self.module, indexer, neutral_sentences(self.dev[0]))
         self.nlp.meta[META_KEY] = {
             **self.nlp.meta.get(META_KEY, {}),
             self.component: {

@@ -2,13 +2,10 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple, Union, cast
+from typing import Union, cast
 
 from spacy import util
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc
-from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
 from ..checkpoints.options import read_vocabulary
@@ -18,30 +15,14 @@ from ..layers.shim import LanguageModelShim
 from ..pipeline.source import find_language_model, load_pipeline
 from ..text import Vocabulary, WordIndexer
 from .checkpoint import CHECKPOINTS, checkpoint_files, load_checkpoint
-from .config import LMConfig, resolve_corpus, resolve_lm_config
+from .config import LMConfig, resolve_lm_config
 from .loop import LanguageModelTrainer
 from .objectives import build_vocabulary
-from .stream import (
-    BOUNDARY_TYPES,
-    TokenStream,
-    bilm_words,
-    build_stream,
-    prepared_docs,
-)
+from .preparation import Streams, prepare_streams
+from .reading import StreamReader, language_model_shim
+from .shards import ShardedStream
 from .vocabulary_mapping import map_vocabulary
-
-_STREAMS = "corpus"
-
-
-class Streams(NamedTuple):
-    """The text of a run.
-
-    train (TokenStream): What is learnt from.
-    dev (TokenStream): What is held out.
-    """
-
-    train: TokenStream
-    dev: TokenStream
+from .word_counts import count_words
 
 
 def setup_pretraining(
@@ -57,15 +38,15 @@ def setup_pretraining(
     settings = resolve_lm_config(config.interpolate())
     check_output(output, resume=resume)
     fix_random_seed(settings.seed)
-    # Reading fills a pipeline with strings, so another one does it.
-    reader = util.load_model_from_config(config, auto_fill=True)
     nlp = util.load_model_from_config(config, auto_fill=True)
-    shim = _language_model_shim(nlp, settings.component)
-    for pipeline in (nlp, reader):
-        created = _language_model_shim(pipeline, settings.component)
-        if isinstance(created, AWDLSTMShim):
-            created.create_tokenizer(pipeline.lang)
-    streams = _load_streams(reader, settings, output, resume=resume)
+    shim = language_model_shim(nlp, settings.component)
+    if isinstance(shim, AWDLSTMShim):
+        shim.create_tokenizer(nlp.lang)
+    # Reading fills a pipeline with strings, so another one does it.
+    read = StreamReader(
+        partial(_create_pipeline, config, settings.component), settings.component
+    )
+    streams = prepare_streams(read, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim, streams.train, settings)
     shim.create(vocabulary, n_words=len(vocabulary))
     return _create_trainer(nlp, shim, streams, settings, output)
@@ -98,11 +79,10 @@ def setup_finetuning(
     found = find_language_model(nlp, source=str(source))
     settings = settings.model_copy(update={"component": found.name})
     nlp.config["lm"]["component"] = found.name
-    shim = _language_model_shim(nlp, found.name)
-    reader = load_pipeline(source)
-    reader.config["corpora"] = nlp.config["corpora"]
-    reader.config["paths"] = nlp.config["paths"]
-    streams = _load_streams(reader, settings, output, resume=resume)
+    shim = language_model_shim(nlp, found.name)
+    load = partial(_load_pipeline, source, nlp.config)
+    read = StreamReader(load, found.name)
+    streams = prepare_streams(read, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim, streams.train, settings)
     if settings.vocabulary == "extend" and found.vocabulary is not None:
         vocabulary = found.vocabulary.extend(vocabulary)
@@ -119,31 +99,6 @@ def setup_finetuning(
     return _create_trainer(nlp, shim, streams, settings, output)
 
 
-def read_stream(
-    nlp: Language, component: str, docs: Iterable[Union[Doc, Example]], source: str
-) -> TokenStream:
-    """Read documents as the pipeline's language model does.
-
-    nlp (Language): The pipeline.
-    component (str): Name of the language model's component.
-    docs (Iterable[Union[Doc, Example]]): What a corpus reader yields.
-    source (str): Where they come from, for error messages.
-    RETURNS (TokenStream): The stream.
-    """
-    shim = _language_model_shim(nlp, component)
-    prepared = prepared_docs(nlp, component, _as_docs(docs))
-    if isinstance(shim, AWDLSTMShim):
-        return build_stream(prepared, shim.words_of, source=source)
-    model = cast(TrainablePipe, nlp.get_pipe(component)).model
-    sequences = model.attrs.get("sequences", "sents")
-    return build_stream(
-        prepared,
-        partial(bilm_words, sequences=sequences),
-        source=source,
-        first_types=BOUNDARY_TYPES,
-    )
-
-
 def check_output(output: Path, *, resume: bool) -> None:
     """Make sure that a new run does not overwrite one that can still be resumed."""
     if resume or not checkpoint_files(output):
@@ -155,63 +110,40 @@ def check_output(output: Path, *, resume: bool) -> None:
         )
 
 
-def _language_model_shim(nlp: Language, component: str) -> LanguageModelShim:
-    if component not in nlp.pipe_names:
-        raise ValueError(
-            f"[lm] component = '{component}' is not in the pipeline {nlp.pipe_names}. "
-            "Name the elmo_tok2vec or awd_lstm_tok2vec component of [nlp] pipeline."
-        )
-    shim = getattr(nlp.get_pipe(component), "shim", None)
-    if not isinstance(shim, LanguageModelShim):
-        raise ValueError(
-            f"[lm] component = '{component}' is no language model: it must be made by "
-            "the factory elmo_tok2vec or awd_lstm_tok2vec."
-        )
-    return shim
+def _create_pipeline(config: Config, component: str) -> Language:
+    nlp = util.load_model_from_config(config, auto_fill=True)
+    shim = language_model_shim(nlp, component)
+    if isinstance(shim, AWDLSTMShim):
+        shim.create_tokenizer(nlp.lang)
+    return nlp
 
 
-def _load_streams(
-    nlp: Language, settings: LMConfig, output: Path, *, resume: bool
-) -> Streams:
-    directory = output / _STREAMS
-    if resume and directory.exists():
-        return Streams(
-            TokenStream.load(directory / "train"), TokenStream.load(directory / "dev")
-        )
-    streams = Streams(
-        *(
-            read_stream(
-                nlp, settings.component, resolve_corpus(nlp, name)(nlp), f"[{name}]"
-            )
-            for name in (settings.train_corpus, settings.dev_corpus)
-        )
-    )
-    streams.train.save(directory / "train")
-    streams.dev.save(directory / "dev")
-    return streams
-
-
-def _as_docs(items: Iterable[Union[Doc, Example]]) -> Iterator[Doc]:
-    for item in items:
-        yield item.predicted if isinstance(item, Example) else item
+def _load_pipeline(source: Union[str, Path], config: Config) -> Language:
+    nlp = load_pipeline(source)
+    for section in ("paths", "corpora"):
+        nlp.config[section] = config.get(section, {})
+    return nlp
 
 
 def _build_vocabulary(
-    shim: LanguageModelShim, stream: TokenStream, settings: LMConfig
+    shim: LanguageModelShim, stream: ShardedStream, settings: LMConfig
 ) -> Vocabulary:
-    counts, path = stream.counts(), settings.vocab_file
+    path = settings.vocab_file
     tokenizer = shim.tokenizer if isinstance(shim, AWDLSTMShim) else None
     if path is None:
-        return build_vocabulary(
-            counts, tokenizer, max_size=settings.max_vocab, min_freq=settings.min_freq
-        )
-    if not path.is_file():
-        raise ValueError(f"[lm] vocab_file = {path} does not exist. Correct the path.")
-    words = set(read_vocabulary(path.read_bytes(), str(path)))
-    known = {word: counts.get(word, 0) for word in words}
-    missed = sum(n for word, n in counts.items() if word not in words)
-    vocabulary = build_vocabulary(known, tokenizer, max_size=0, min_freq=0)
-    vocabulary.counts[vocabulary.unknown_id] += missed
+        counted, words = count_words(stream), None
+        sizes = {"max_size": settings.max_vocab, "min_freq": settings.min_freq}
+    else:
+        if not path.is_file():
+            raise ValueError(
+                f"[lm] vocab_file = {path} does not exist. Correct the path."
+            )
+        words = set(read_vocabulary(path.read_bytes(), str(path)))
+        counted = count_words(stream, only=words)
+        sizes = {"max_size": 0, "min_freq": 0}
+    counts = {**dict.fromkeys(words or (), 0), **counted.counts}
+    vocabulary = build_vocabulary(counts, tokenizer, **sizes)
+    vocabulary.counts[vocabulary.unknown_id] += counted.n_others
     return vocabulary
 
 

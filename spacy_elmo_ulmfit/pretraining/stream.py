@@ -1,10 +1,10 @@
-"""A corpus as one stream of numbered tokens."""
+"""Text as a stream of numbered tokens."""
 
 import zlib
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Sequence
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import numpy
 import srsly
@@ -20,7 +20,7 @@ Tokens = NDArray[numpy.int32]
 
 @dataclass
 class TokenStream:
-    """The tokens of a corpus, documents one after the other.
+    """The tokens of a text, documents one after the other, with its own table of words.
 
     types (List[str]): The distinct words.
     tokens (NDArray): Position in `types` of every token. *Shape:* `(n_tokens,)`
@@ -51,6 +51,18 @@ class TokenStream:
         words = zlib.crc32("\n".join(self.types).encode("utf-8", "surrogatepass"))
         return f"{len(self.tokens)}-{zlib.crc32(self.tokens.tobytes(), words):08x}"
 
+    def split(self, n_docs: int) -> Tuple["TokenStream", "TokenStream"]:
+        """Return the first documents and the other ones.
+
+        n_docs (int): Number of the first ones.
+        """
+        starts = self.doc_starts
+        edge = int(starts[n_docs]) if n_docs < len(starts) else len(self.tokens)
+        return (
+            TokenStream(self.types, self.tokens[:edge], starts[:n_docs]),
+            TokenStream(self.types, self.tokens[edge:], starts[n_docs:] - edge),
+        )
+
     def save(self, path: Path) -> None:
         """Write the stream to a folder."""
         path.mkdir(parents=True, exist_ok=True)
@@ -60,12 +72,23 @@ class TokenStream:
 
     @classmethod
     def load(cls, path: Path) -> "TokenStream":
-        """Read a stream that `save` wrote; the tokens stay on disk until used."""
-        return cls(
-            srsly.read_json(path / "types.json"),
-            numpy.load(path / "tokens.npy", mmap_mode="r", allow_pickle=False),
-            numpy.load(path / "doc_starts.npy", allow_pickle=False),
-        )
+        """Read a stream that `save` wrote; the tokens stay on disk until used.
+
+        path (Path): The folder.
+        RETURNS (TokenStream): The stream.
+        RAISES (ValueError): If a file of it is missing or damaged.
+        """
+        try:
+            return cls(
+                srsly.read_json(path / "types.json"),
+                numpy.load(path / "tokens.npy", mmap_mode="r", allow_pickle=False),
+                numpy.load(path / "doc_starts.npy", allow_pickle=False),
+            )
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(
+                f"The text in {path} is damaged: {error}. Delete {path.parent}, so that "
+                "the text is read anew."
+            ) from error
 
 
 def bilm_words(doc: Doc, sequences: SequenceKind = "sents") -> Iterator[str]:
@@ -104,39 +127,50 @@ def prepared_docs(nlp: Language, component: str, docs: Iterable[Doc]) -> Iterato
     yield from docs
 
 
-def build_stream(
-    docs: Iterable[Doc],
-    words_of: Callable[[Doc], Iterable[str]],
-    *,
-    source: str,
-    first_types: Sequence[str] = (),
+def number_words(
+    documents: Iterable[Iterable[str]], first_types: Sequence[str] = ()
 ) -> TokenStream:
-    """Number the tokens of a corpus.
+    """Number the words of documents in the order they are first met.
 
-    docs (Iterable[Doc]): The documents.
-    words_of (Callable[[Doc], Iterable[str]]): Returns what a language model reads of
-        a document, in its order.
-    source (str): Where they come from, for error messages.
+    documents (Iterable[Iterable[str]]): What a language model reads of each document.
+        Those of fewer than two words are left out: there is nothing to predict.
     first_types (Sequence[str]): Words whose numbers come first, found or not.
     RETURNS (TokenStream): The stream.
-    RAISES (ValueError): If the corpus has no words.
     """
     numbers = {word: i for i, word in enumerate(first_types)}
-    tokens, doc_starts, n_words = array("i"), array("q"), 0
-    for doc in docs:
-        words = list(words_of(doc))
+    tokens, doc_starts = array("i"), array("q")
+    for document in documents:
+        words = list(document)
         if len(words) < 2:
             continue
         doc_starts.append(len(tokens))
         tokens.extend([numbers.setdefault(word, len(numbers)) for word in words])
-        n_words += 1
-    if not n_words:
-        raise ValueError(
-            f"The corpus of {source} is empty: no line with words in it. Check the path "
-            "in [corpora] and that the file holds one document per line."
-        )
     return TokenStream(
         list(numbers),
         numpy.frombuffer(tokens, dtype=numpy.int32).copy(),
         numpy.frombuffer(doc_starts, dtype=numpy.int64).copy(),
+    )
+
+
+def join_streams(
+    streams: Iterable[TokenStream], first_types: Sequence[str] = ()
+) -> TokenStream:
+    """Put streams one after the other; words that none of them has any more are left out.
+
+    streams (Iterable[TokenStream]): The streams.
+    first_types (Sequence[str]): Words whose numbers come first, found or not.
+    RETURNS (TokenStream): One stream, numbered as `number_words` does.
+    """
+    numbers = {word: i for i, word in enumerate(first_types)}
+    tokens, doc_starts, n_tokens = [], [], 0
+    for stream in streams:
+        renumbered = numpy.zeros(len(stream.types), dtype=numpy.int32)
+        found, first = numpy.unique(stream.tokens, return_index=True)
+        for old in found[numpy.argsort(first)].tolist():
+            renumbered[old] = numbers.setdefault(stream.types[old], len(numbers))
+        tokens.append(renumbered[stream.tokens])
+        doc_starts.append(stream.doc_starts + n_tokens)
+        n_tokens += len(stream.tokens)
+    return TokenStream(
+        list(numbers), numpy.concatenate(tokens), numpy.concatenate(doc_starts)
     )

@@ -3,20 +3,20 @@ import math
 import pytest
 import torch
 
-from spacy_elmo_ulmfit.pretraining import evaluate
+from spacy_elmo_ulmfit.pretraining import evaluate, windows
 from spacy_elmo_ulmfit.pretraining.evaluate import evaluate_language_model
 from spacy_elmo_ulmfit.pretraining.objectives import create_objective
 
 from ..util import make_doc, stream_of
 from .conftest import make_setting
-from .test_objectives import reference_losses
+from .test_objectives import reference_losses, rows_of, step_of
 
 DOCUMENTS = [["a", "b", "c"], ["d"], ["e", "a"], ["b", "f", "g", "h", "i"]]
 
 
 def metrics_of(setting, stream=None):
     return evaluate_language_model(
-        setting.module, stream or setting.stream, setting.vocabulary
+        setting.module, [stream or setting.stream], setting.vocabulary
     )
 
 
@@ -39,8 +39,8 @@ def test_perplexity_is_that_of_a_plain_pass_over_the_text(kind, monkeypatch):
     setting = make_setting(kind, DOCUMENTS)
     monkeypatch.setattr(evaluate, "_WINDOW", 4)
     metrics = metrics_of(setting)
-    objective = create_objective(setting.module, setting.stream, setting.vocabulary)
-    rows = objective.rows(setting.stream.tokens, 1, pad=False)
+    objective = create_objective(setting.module)
+    rows = rows_of(setting, 1)
     losses = (reference_losses(setting, rows, kind) / rows.targets[0].size).tolist()
     for direction, loss in zip(objective.directions, losses):
         assert metrics[f"perplexity_{direction}"] == pytest.approx(
@@ -55,7 +55,7 @@ def test_perplexity_is_that_of_a_plain_pass_over_the_text(kind, monkeypatch):
 @pytest.mark.parametrize("window", [1, 3, 128])
 def test_every_token_is_counted_once(kind, row_length, window, monkeypatch):
     setting = make_setting(kind, DOCUMENTS)
-    monkeypatch.setattr(evaluate, "_MIN_ROW_LENGTH", row_length)
+    monkeypatch.setattr(windows, "_MIN_ROW_LENGTH", row_length)
     monkeypatch.setattr(evaluate, "_WINDOW", window)
     assert metrics_of(setting)["n_tokens"] == n_targets(kind, setting.stream)
 
@@ -92,12 +92,12 @@ def test_unigram_perplexity_is_that_of_the_training_counts():
 def test_a_repetitive_text_is_learnt(kind):
     sizes = {} if kind == "bilm" else {"embedding_dim": 20, "n_layers": 1}
     setting = make_setting(kind, [["a", "b", "c", "d"]] * 12, **sizes)
-    objective = create_objective(setting.module, setting.stream, setting.vocabulary)
-    rows = objective.rows(setting.stream.tokens, 3, pad=False)
+    objective = create_objective(setting.module)
+    rows = rows_of(setting, 3)
     optimizer = torch.optim.Adam(setting.module.parameters(), lr=0.05)
     before = metrics_of(setting)["perplexity"]
     for _ in range(40):
-        result = objective.step(rows.inputs, rows.targets, objective.zero_state(3))
+        result = step_of(setting, rows, objective)
         (result.losses.sum() / rows.targets.size).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -159,6 +159,12 @@ def log_of(trainer):
     return records
 
 
+def n_columns(trainer):
+    """Return the length of the rows of an epoch."""
+    (stream,) = trainer.train_stream
+    return trainer.text.read(stream).rows(stream.tokens, 2, pad=False).inputs.shape[2]
+
+
 def assert_same_weights(one, other):
     for name, value in one.module.state_dict().items():
         assert torch.equal(value, other.module.state_dict()[name]), name
@@ -180,6 +186,43 @@ def test_a_killed_and_resumed_run_is_exactly_an_uninterrupted_one(
     assert log_of(resumed) == log_of(whole)
     assert_same_weights(whole, resumed)
     assert resumed.progress.epoch > 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shard_tokens": 12},
+        {"shard_tokens": 12, "rows": "sentences", "bptt": 6},
+        {"variable_bptt": True},
+    ],
+)
+def test_a_resumed_run_reads_on_where_it_was(setup, settings, monkeypatch):
+    whole = setup(**settings)
+    run(whole)
+    killed = setup(**settings)
+    run_until(killed, 5, monkeypatch)
+    torch.manual_seed(99)
+    resumed = setup(killed.output.parent, resume=True, **settings)
+    run(resumed, resume=True)
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
+    if "shard_tokens" in settings:
+        assert len(whole.train_stream) > 1
+
+
+@pytest.mark.parametrize("way", [{"shard_tokens": 12}, {"rows": "sentences"}])
+def test_a_text_is_learnt_in_shards_and_sentences_too(setup, way):
+    settings = {"drop_mult": 0.0, "learn_rate": 0.03, "alpha": 0.0, "beta": 0.0}
+    trainer = setup(max_steps=40, eval_frequency=10, **settings, **way)
+    run(trainer)
+    records = log_of(trainer)
+    assert trainer.progress.best_perplexity < 0.9 * records[0]["perplexity"]
+    assert records[40]["loss"] < records[20]["loss"] < records[10]["loss"]
+
+
+def test_lengths_that_sentences_give_do_not_vary(setup):
+    with pytest.raises(ValueError, match="variable_bptt has no meaning"):
+        setup(rows="sentences", variable_bptt=True)
 
 
 def test_a_run_can_be_killed_twice_and_logged_seldom(setup, monkeypatch):
@@ -404,8 +447,7 @@ def test_max_epochs_ends_the_run_with_the_text(setup, max_epochs):
     trainer = setup(max_steps=0, max_epochs=max_epochs)
     run(trainer)
     assert trainer.progress.epoch == max_epochs
-    rows = trainer.objective.rows(trainer.train_stream.tokens, 2, pad=False)
-    assert trainer.progress.n_tokens == max_epochs * rows.targets[0].size
+    assert trainer.progress.n_tokens == max_epochs * 2 * n_columns(trainer)
 
 
 def test_patience_ends_a_run_that_gets_no_better(setup):
@@ -641,7 +683,7 @@ def test_what_is_not_finite_is_placed_and_costs_no_good_weights(
     message, path = str(error.value), checkpoint_files(trainer.output)[0]
     # An epoch of the biLM has five windows, one of the AWD-LSTM four.
     token = {"bilm": 0, "awd_lstm": 5}[kind]
-    assert f"at step 6 (epoch 1, from token {token} of each row on)" in message
+    assert f"at step 6 (epoch 1, shard 0, from token {token} of each row on)" in message
     assert str(path) in message and "model-best" in message
     assert path.stem == "0000000003"
     resumed = setup(
@@ -736,8 +778,7 @@ def test_rates_fall_by_layer_group_and_with_a_short_window(setup, monkeypatch):
     n_groups = len(trainer.module.layer_groups)
     expected = [0.1 / 2.0**depth for depth in reversed(range(n_groups))]
     assert rates[0] == pytest.approx(expected)
-    rows = trainer.objective.rows(trainer.train_stream.tokens, 2, pad=False)
-    rest = rows.inputs.shape[2] % 8
+    rest = n_columns(trainer) % 8
     assert rest and rates[-1] == pytest.approx([r * rest / 8 for r in expected])
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elmo_ulmfit.modules.awd_lstm import activation_regularization
+from spacy_elmo_ulmfit.pretraining.layout import NO_TARGET, create_layout
 from spacy_elmo_ulmfit.pretraining.objectives import (
-    NO_TARGET,
     build_vocabulary,
     create_objective,
 )
@@ -22,10 +22,25 @@ TEXT = st.lists(
 )
 
 
-def objective_of(setting, **settings):
-    return create_objective(
-        setting.module, setting.stream, setting.vocabulary, **settings
-    )
+def text_of(setting):
+    return create_layout(setting.module, setting.vocabulary)(setting.stream)
+
+
+def rows_of(setting, batch_size, pad=False):
+    return text_of(setting).rows(setting.stream.tokens, batch_size, pad=pad)
+
+
+def windows_of(setting, rows, n_steps):
+    text = text_of(setting)
+    for start in range(0, rows.inputs.shape[2], n_steps):
+        window = slice(start, start + n_steps)
+        yield text.window(rows.inputs[:, :, window], rows.targets[:, :, window])
+
+
+def step_of(setting, rows, objective):
+    """Read rows as one window."""
+    window = text_of(setting).window(*rows)
+    return objective.step(window, objective.zero_state(window.batch_size))
 
 
 def spelled(setting, rows, direction):
@@ -42,7 +57,7 @@ def spelled(setting, rows, direction):
 
 def test_bilm_reads_and_predicts_its_sentences_in_both_directions():
     setting = make_setting("bilm", [["a", "b"], ["c"]])
-    rows = objective_of(setting).rows(setting.stream.tokens, 1, pad=False)
+    rows = rows_of(setting, 1)
     assert spelled(setting, rows, 0) == (
         [["<S>", "a", "b", "<S>", "c"]],
         [["a", "b", "</S>", "c", "</S>"]],
@@ -56,7 +71,7 @@ def test_bilm_reads_and_predicts_its_sentences_in_both_directions():
 @given(TEXT, st.integers(1, 5))
 def test_neither_direction_predicts_that_a_sentence_begins(documents, batch_size):
     setting = make_setting("bilm", documents)
-    rows = objective_of(setting).rows(setting.stream.tokens, batch_size, pad=True)
+    rows = rows_of(setting, batch_size, pad=True)
     begin, end = setting.vocabulary.id("<S>"), setting.vocabulary.id("</S>")
     assert begin not in rows.targets[0] and end in rows.targets[0]
     assert end not in rows.targets[1] and begin in rows.targets[1]
@@ -65,7 +80,7 @@ def test_neither_direction_predicts_that_a_sentence_begins(documents, batch_size
 @given(TEXT, st.integers(1, 5))
 def test_padded_bilm_rows_hold_every_token_once_as_target(documents, batch_size):
     setting = make_setting("bilm", documents)
-    rows = objective_of(setting).rows(setting.stream.tokens, batch_size, pad=True)
+    rows = rows_of(setting, batch_size, pad=True)
     words = sorted(word for document in documents for word in document)
     for direction, boundary in ((0, "</S>"), (1, "<S>")):
         _, targets = spelled(setting, rows, direction)
@@ -76,8 +91,7 @@ def test_padded_bilm_rows_hold_every_token_once_as_target(documents, batch_size)
 @given(TEXT, st.integers(1, 5))
 def test_awd_lstm_targets_are_the_inputs_moved_by_one(documents, batch_size):
     setting = make_setting("awd_lstm", documents)
-    objective = objective_of(setting)
-    rows = objective.rows(setting.stream.tokens, batch_size, pad=True)
+    rows = rows_of(setting, batch_size, pad=True)
     ids = setting.vocabulary.ids(setting.stream.types[i] for i in setting.stream.tokens)
     inputs, targets = rows.inputs[0].ravel(), rows.targets[0].ravel()
     n_targets = len(ids) - 1
@@ -89,7 +103,7 @@ def test_awd_lstm_targets_are_the_inputs_moved_by_one(documents, batch_size):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
 def test_unpadded_rows_have_targets_everywhere(kind, batch_size):
     setting = make_setting(kind, DOCUMENTS)
-    rows = objective_of(setting).rows(setting.stream.tokens, batch_size, pad=False)
+    rows = rows_of(setting, batch_size)
     assert rows.inputs.shape == rows.targets.shape
     assert (rows.targets != NO_TARGET).all()
     n_targets = len(setting.stream.tokens) - (kind != "bilm")
@@ -128,9 +142,9 @@ def reference_losses(setting, rows, kind):
 @pytest.mark.parametrize("pad", [True, False])
 def test_losses_are_the_cross_entropy_of_plain_logits(kind, pad):
     setting = make_setting(kind, DOCUMENTS)
-    objective = objective_of(setting)
-    rows = objective.rows(setting.stream.tokens, 2, pad=pad)
-    result = objective.step(rows.inputs, rows.targets, objective.zero_state(2))
+    objective = create_objective(setting.module)
+    rows = rows_of(setting, 2, pad)
+    result = step_of(setting, rows, objective)
     expected = reference_losses(setting, rows, kind)
     torch.testing.assert_close(result.losses, expected, rtol=1e-5, atol=1e-5)
     assert result.n_targets == int((rows.targets[0] != NO_TARGET).sum())
@@ -143,33 +157,31 @@ def test_losses_are_the_cross_entropy_of_plain_logits(kind, pad):
 
 def test_windows_with_carried_state_are_one_pass(kind):
     setting = make_setting(kind, DOCUMENTS)
-    objective = objective_of(setting)
-    rows = objective.rows(setting.stream.tokens, 2, pad=False)
-    whole = objective.step(rows.inputs, rows.targets, objective.zero_state(2))
+    objective = create_objective(setting.module)
+    rows = rows_of(setting, 2)
+    whole = step_of(setting, rows, objective)
     state, total = objective.zero_state(2), 0.0
-    for start in range(0, rows.inputs.shape[2], 3):
-        window = slice(start, start + 3)
-        result = objective.step(
-            rows.inputs[:, :, window], rows.targets[:, :, window], state
-        )
+    for window in windows_of(setting, rows, 3):
+        result = objective.step(window, state)
         state, total = result.state, total + result.losses
     torch.testing.assert_close(total, whole.losses)
 
 
 def test_a_window_without_any_target_has_no_loss(kind):
     setting = make_setting(kind, DOCUMENTS)
-    objective = objective_of(setting)
+    objective = create_objective(setting.module)
     inputs = numpy.ones((len(objective.directions), 2, 3), dtype=numpy.int64)
     targets = numpy.full_like(inputs, NO_TARGET)
-    result = objective.step(inputs, targets, objective.zero_state(2))
+    window = text_of(setting).window(inputs, targets)
+    result = objective.step(window, objective.zero_state(2))
     assert result.n_targets == 0 and not result.losses.any()
 
 
 def test_penalty_of_the_awd_lstm_is_ar_and_tar():
     setting = make_setting("awd_lstm", DOCUMENTS)
-    objective = objective_of(setting, alpha=2.0, beta=1.0)
-    rows = objective.rows(setting.stream.tokens, 2, pad=False)
-    result = objective.step(rows.inputs, rows.targets, objective.zero_state(2))
+    objective = create_objective(setting.module, alpha=2.0, beta=1.0)
+    rows = rows_of(setting, 2)
+    result = step_of(setting, rows, objective)
     encoded = setting.module.encode(torch.from_numpy(rows.inputs[0]))
     expected = activation_regularization(
         encoded.output, encoded.raw_outputs[-1], 2.0, 1.0
@@ -181,9 +193,9 @@ def test_bfloat16_losses_are_near_those_of_float32(kind):
     setting = make_setting(kind, DOCUMENTS)
     results = []
     for dtype in (torch.float32, torch.bfloat16):
-        objective = objective_of(setting, dtype=dtype)
-        rows = objective.rows(setting.stream.tokens, 2, pad=False)
-        result = objective.step(rows.inputs, rows.targets, objective.zero_state(2))
+        objective = create_objective(setting.module, dtype=dtype)
+        rows = rows_of(setting, 2)
+        result = step_of(setting, rows, objective)
         results.append(result.losses)
     torch.testing.assert_close(results[1], results[0], rtol=0.02, atol=0.0)
 
@@ -200,8 +212,7 @@ def test_special_words_of_the_awd_lstm_keep_their_ids_without_occurring():
 
 
 def test_models_that_predict_no_words_are_refused():
-    setting = make_setting("bilm", DOCUMENTS)
     with pytest.raises(ValueError, match="no softmax"):
-        create_objective(tiny_bilm(n_words=0), setting.stream, setting.vocabulary)
+        create_objective(tiny_bilm(n_words=0))
     with pytest.raises(TypeError, match="ULMFiTClassifier"):
-        create_objective(tiny_classifier(), setting.stream, setting.vocabulary)
+        create_objective(tiny_classifier())
