@@ -61,7 +61,7 @@ def run(trainer, resume=False):
 def divergence(trainer):
     """Mean divergence from the teacher in the first window, without dropout."""
     objective = trainer.objective
-    window = next(trainer.windows.following(Position(0, 0, 0))).window
+    window = next(trainer.text.following(Position(0, 0, 0))).window
     loss = objective.student.loss
     loss.share, loss.temperature = 1.0, 1.0
     trainer.module.eval()
