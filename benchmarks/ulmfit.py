@@ -48,7 +48,7 @@ from _runs import (
 from matplotlib.figure import Figure
 from wasabi import msg
 
-from spacy_elmo_ulmfit.pretraining.checkpoint import CHECKPOINT_FILE
+from spacy_elmo_ulmfit.pretraining.checkpoint import checkpoint_files
 
 SEEDS = typer.Option(
     3, help="Runs per row, with seeds 0, 1, ...; 0 to write down those that are there"
@@ -352,7 +352,7 @@ def language_model(
     """Run a command of `spacy lm` to its end, unless that was done before."""
     last = output / "model-last"
     if not last.exists():
-        resume = ["--resume"] if (output / CHECKPOINT_FILE).exists() else []
+        resume = ["--resume"] if checkpoint_files(output) else []
         overrides = [
             part for key, value in settings.items() for part in (f"--{key}", value)
         ]

@@ -16,6 +16,7 @@ from ..pretraining.loop import LanguageModelTrainer
 from ..pretraining.preparation import read_shards
 from ..pretraining.reading import StreamReader
 from ..pretraining.setup import setup_finetuning, setup_pretraining
+from ..pretraining.signals import TrainingInterrupted
 from ..replacing import replacing
 from ._util import CONTEXT, load_config, prepare, user_errors
 
@@ -32,6 +33,7 @@ _CODE = Opt(None, "--code", "-c", help="Python file with functions to import")
 _GPU = Opt(-1, "--gpu-id", "-g", help="GPU ID or -1 for CPU")
 _RESUME = Opt(False, "--resume", help="Go on from the run's last checkpoint")
 _THREADS = Opt(0, "--threads", help="CPU threads, 0 for all cores")
+_SIGNAL_EXIT = 128
 # Tokens of a text in memory at a time.
 _SHARD_TOKENS = 1_000_000
 _VERBOSE = Opt(False, "--verbose", "-V", help="Show more")
@@ -117,7 +119,12 @@ def print_metrics(metrics: Dict[str, float]) -> None:
 
 
 def _run(trainer: LanguageModelTrainer, resume: bool) -> None:
-    metrics = trainer.train(resume=resume)
+    try:
+        metrics = trainer.train(resume=resume)
+    except TrainingInterrupted as stopped:
+        msg.warn(str(stopped))
+        # What a shell reports of a command that a signal ended.
+        raise typer.Exit(_SIGNAL_EXIT + stopped.number) from stopped
     print_metrics(metrics)
     msg.good("Saved the pipelines", str(trainer.output / "model-best"))
 

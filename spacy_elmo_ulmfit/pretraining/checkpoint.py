@@ -1,83 +1,111 @@
 """What a killed training run needs to go on as if nothing had happened."""
 
-from dataclasses import asdict, dataclass, field
+import os
+import shutil
+import zipfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional
 
 import torch
-from torch import nn
+from spacy.util import logger
 
 from ..replacing import replacing
 
-CHECKPOINT_FILE = "checkpoint.pt"
+CHECKPOINTS = "checkpoints"
+_NAME = "[0-9]*.pt"
 
 
-@dataclass
-class Progress:
-    """Where a run stands.
+def checkpoint_files(directory: Path) -> List[Path]:
+    """Return the checkpoints of a run, by their names the newest first.
 
-    step (int): Steps done.
-    epoch (int): Passes over the text done.
-    shard (int): Shards of the text read in this epoch.
-    position (int): First column of the next shard's rows that has not been read.
-    n_tokens (int): Tokens read, per direction.
-    seconds (float): Time spent.
-    best_perplexity (float): Lowest held-out perplexity so far.
-    best_step (int): When that was.
-    losses (List[float]): Summed losses of each direction since the last evaluation.
-    n_targets (int): Targets per direction since the last evaluation.
-    history (list): Step and perplexity of every evaluation.
-    finished (bool): Whether training came to its end.
+    directory (Path): The run's output directory.
+    RETURNS (List[Path]): The files.
     """
-
-    step: int = 0
-    epoch: int = 0
-    shard: int = 0
-    position: int = 0
-    n_tokens: int = 0
-    seconds: float = 0.0
-    best_perplexity: float = float("inf")
-    best_step: int = 0
-    losses: Dict[str, float] = field(default_factory=dict)
-    n_targets: int = 0
-    history: list = field(default_factory=list)
-    finished: bool = False
+    return sorted((directory / CHECKPOINTS).glob(_NAME), reverse=True)
 
 
 def save_checkpoint(
-    directory: Path,
-    *,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    state: Any,
-    progress: Progress,
-    fingerprint: str,
-) -> None:
-    """Write a checkpoint; a kill in the middle leaves the last one whole."""
-    data = {
-        "module": module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "state": state,
-        "progress": asdict(progress),
-        "fingerprint": fingerprint,
-        "torch_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-    with replacing(directory / CHECKPOINT_FILE) as temporary:
-        torch.save(data, temporary)
-
-
-def load_checkpoint(directory: Path) -> Dict[str, Any]:
-    """Read the last checkpoint; nothing in it is executed.
+    directory: Path, data: Dict[str, Any], *, step: int, keep: int
+) -> Path:
+    """Write a checkpoint; a kill or an error in the middle leaves the last one whole.
 
     directory (Path): The run's output directory.
+    data (Dict[str, Any]): Tensors and plain types.
+    step (int): Steps done, which is the file's name.
+    keep (int): Checkpoints to keep, this one among them.
+    RETURNS (Path): The file.
+    RAISES (ValueError): If it cannot be written.
+    """
+    path = directory / CHECKPOINTS / f"{step:010d}.pt"
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(data, file)
+            file.flush()
+            # A file whose name is on the disk before its content is none after a crash.
+            os.fsync(file.fileno())
+    # torch fails once more, in another way, when it closes what it could not write.
+    except (OSError, RuntimeError) as error:
+        last = next(iter(checkpoint_files(directory)), None)
+        raise ValueError(
+            f"{path} could not be written ({_reason(error)}). Make room for it, then go "
+            f"on with --resume{f' from {last}' if last else ''}."
+        ) from error
+    kept = [other for other in checkpoint_files(directory) if other <= path][:keep]
+    # Later ones could not be read, or are of a future that did not happen.
+    for other in path.parent.glob(f"{_NAME}*"):
+        if other not in kept:
+            other.unlink()
+    return path
+
+
+def load_checkpoint(directory: Path, *, mmap: bool = False) -> Dict[str, Any]:
+    """Read the newest checkpoint that is not damaged; nothing in it is executed.
+
+    directory (Path): The run's output directory.
+    mmap (bool): Whether to leave the tensors on the disk until they are used.
     RETURNS (Dict[str, Any]): What `save_checkpoint` wrote.
     RAISES (ValueError): If there is none.
     """
-    path = directory / CHECKPOINT_FILE
-    if not path.exists():
+    files = checkpoint_files(directory)
+    if not files:
         raise ValueError(
-            f"There is nothing to resume in {directory}: it has no {CHECKPOINT_FILE}. "
+            f"There is nothing to resume in {directory}: it has no {CHECKPOINTS}. "
             "Start without --resume, or correct --output."
         )
-    return torch.load(path, map_location="cpu", weights_only=True)
+    for path in files:
+        damage = _damage(path)
+        if damage is None:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        logger.warning(
+            "The checkpoint %s is damaged (%s) and passed over", path, damage
+        )
+    raise ValueError(
+        f"All checkpoints in {directory / CHECKPOINTS} are damaged. Delete that folder "
+        "to start anew; [lm] keep_checkpoints keeps more than one."
+    )
+
+
+def remove_checkpoints(directory: Path) -> None:
+    """Delete the checkpoints of a run, so that they are not taken for another's.
+
+    directory (Path): The run's output directory.
+    """
+    shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+
+
+def _damage(path: Path) -> Optional[str]:
+    """Return what is wrong with a file; torch does not look at its checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        return str(error)
+    return wrong and f"the checksum of {wrong} is wrong"
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the system said about a failed write."""
+    cause: Optional[BaseException] = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    return str(cause.strerror if cause is not None else error)

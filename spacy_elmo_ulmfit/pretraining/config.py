@@ -1,13 +1,15 @@
 """The `[lm]` block of a language model config."""
 
 from pathlib import Path
-from typing import Any, Callable, Iterable, Literal, Optional, Union
+from typing import Any, Callable, Iterable, Literal, Optional, Union, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from spacy.language import Language
 from spacy.util import dot_to_object, registry
-from thinc.api import Config
+from thinc.api import Config, get_torch_default_device
+
+from .precision import check_machine
 
 _REQUIRED = ("component", "batch_size", "bptt", "max_steps", "optimizer", "learn_rate")
 
@@ -25,6 +27,7 @@ class LMConfig(BaseModel):
     max_epochs (int): Passes over the text to train for, 0 for no limit.
     eval_frequency (int): Steps between evaluations on the held-out text.
     checkpoint_frequency (int): Steps between checkpoints to resume from.
+    keep_checkpoints (int): Newest checkpoints to keep.
     patience (int): Steps without a better perplexity after which to stop, 0 for never.
     batch_size (int): Rows of text read side by side (per direction).
     bptt (int): Tokens per row and step; gradients do not reach further.
@@ -36,6 +39,8 @@ class LMConfig(BaseModel):
     reset_probability (float): Share of the rows that start anew from zeros at each
         step. A model whose state is always carried on never learns to start, which
         is what it does at every sentence in a pipeline.
+    accumulate_gradient (int): Windows of `bptt` tokens whose gradients add up to one
+        step, as those of a larger batch would.
     max_grad_norm (float): Bound of the global norm of all gradients, 0 for none.
     lr_decay (float): Factor between the learning rates of neighbouring layer
         groups, 1.0 for one rate.
@@ -51,7 +56,9 @@ class LMConfig(BaseModel):
         of the training text.
     vocabulary (str): What `lm finetune` does with the words it finds: `"extend"`
         the model's vocabulary by them, or `"replace"` it.
-    precision (str): Type of the large matrix products, `"float32"` or `"bfloat16"`.
+    precision (str): Type of the large matrix products: `"float32"`, `"bfloat16"` or, on
+        a GPU, `"float16"` with scaled losses.
+    compile (bool): Whether to compile the training step by `torch.compile`.
     shard_tokens (int): Tokens of a shard of the text, of which one at a time is in memory.
         Documents are shuffled within a shard.
     n_process (int): Processes that read the text, -1 for as many as there are cores.
@@ -70,12 +77,14 @@ class LMConfig(BaseModel):
     max_epochs: int = Field(0, ge=0)
     eval_frequency: int = Field(200, ge=1)
     checkpoint_frequency: int = Field(200, ge=1)
+    keep_checkpoints: int = Field(1, ge=1)
     patience: int = Field(0, ge=0)
     batch_size: int = Field(ge=1)
     bptt: int = Field(ge=1)
     rows: Literal["stream", "sentences"] = "stream"
     variable_bptt: bool = False
     reset_probability: float = Field(0.0, ge=0.0, le=1.0)
+    accumulate_gradient: int = Field(1, ge=1)
     max_grad_norm: float = Field(0.0, ge=0.0)
     lr_decay: float = Field(1.0, gt=0.0)
     trainable_groups: int = Field(0, ge=0)
@@ -86,7 +95,8 @@ class LMConfig(BaseModel):
     min_freq: int = Field(2, ge=0)
     vocab_file: Optional[Path] = None
     vocabulary: Literal["extend", "replace"] = "extend"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
     shard_tokens: int = Field(1_000_000, ge=1)
     n_process: int = Field(1, ge=-1)
     cache_dir: Optional[Path] = None
@@ -97,7 +107,7 @@ class LMConfig(BaseModel):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the large matrix products."""
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        return cast(torch.dtype, getattr(torch, self.precision))
 
 
 def resolve_lm_config(config: Config) -> LMConfig:
@@ -105,7 +115,8 @@ def resolve_lm_config(config: Config) -> LMConfig:
 
     config (Config): The config.
     RETURNS (LMConfig): The settings.
-    RAISES (ValueError): If the block is missing, or never ends.
+    RAISES (ValueError): If the block is missing, never ends, or asks for what this
+        machine cannot do.
     """
     if "lm" not in config:
         raise ValueError(
@@ -129,6 +140,9 @@ def resolve_lm_config(config: Config) -> LMConfig:
             f'[lm] variable_bptt has no meaning with rows = "{settings.rows}", where the '
             'sentences give the length. Set it to false, or rows to "stream".'
         )
+    check_machine(
+        get_torch_default_device(), dtype=settings.dtype, compile=settings.compile
+    )
     return settings
 
 

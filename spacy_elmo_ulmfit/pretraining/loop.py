@@ -1,39 +1,52 @@
 """The training loop of language models: truncated BPTT over streams of text."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple
 
-import numpy
 import torch
 from spacy.language import Language
 from spacy.util import fix_random_seed
 from torch import nn
 
-from ..modules.bilm import BiLM, BiLMState
-from ..pipeline.source import META_KEY
-from ..replacing import replace_directory
-from ..text import BEGIN_SENTENCE, ByteIndexer, Indexer, Vocabulary
-from ..text.neutral import store_warm_state
-from .checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint
+from ..text import Indexer, Vocabulary
+from .averaging import NTASGD, averaged_weights
+from .carried_state import plain_state, restored_state
+from .checkpoint import (
+    checkpoint_files,
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+)
 from .config import LMConfig
 from .evaluate import evaluate_language_model
+from .gradient_step import GradientStep
 from .layout import create_layout
+from .loggers import LogStep
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
+from .precision import create_scaler
+from .progress import Progress
+from .random_states import random_states, restore_random_states
+from .run_settings import check_changes, run_settings
+from .saving import PipelineSaver
 from .shards import ShardedStream
-from .stream import TokenStream
+from .signals import (
+    StopRequest,
+    StopRequested,
+    TrainingInterrupted,
+    catch_stop_signals,
+)
 from .training_text import Position, TrainingWindow
 from .windows import create_training_text
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
-# Sentences whose states make the warm state.
-_N_NEUTRAL = 5
 
 
 class LanguageModelTrainer:
@@ -66,13 +79,15 @@ class LanguageModelTrainer:
         self.train_stream, self.dev_stream = train, dev
         self.config, self.output = config, output
         self.progress = Progress()
-        self._rate = 0.0
         self.objective: Objective = create_objective(
             module,
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
         )
+        if config.compile:
+            self.objective.compile()
+        self.state = self.objective.zero_state(config.batch_size)
         self.windows = create_training_text(
             config.rows,
             train,
@@ -82,11 +97,23 @@ class LanguageModelTrainer:
             bptt=config.bptt,
             seed=config.seed,
         )
-        self._config_at_rest = module.config
+        self._saver = PipelineSaver(
+            nlp,
+            config.component,
+            module,
+            indexer=indexer,
+            dev=dev,
+            config_at_rest=module.config,
+        )
         module.config = scale_dropouts(module.config, config.drop_mult)
         groups = parameter_groups(module, config.lr_decay, config.trainable_groups)
         self.optimizer: torch.optim.Optimizer = config.optimizer(groups)
-        self.state = self.objective.zero_state(config.batch_size)
+        self._gradient_step = GradientStep(
+            module,
+            self.optimizer,
+            max_norm=config.max_grad_norm,
+            scaler=create_scaler(config.dtype, self.objective.device),
+        )
 
     def train(
         self,
@@ -101,135 +128,150 @@ class LanguageModelTrainer:
         stdout (IO): Where the logger writes.
         stderr (IO): Where the logger shows its progress bar.
         RETURNS (Dict[str, float]): Metrics of the last evaluation.
+        RAISES (TrainingInterrupted): After a signal to stop, with a checkpoint written.
+        RAISES (ValueError): If training diverges, or something cannot be written.
         """
-        config, progress = self.config, self.progress
-        fix_random_seed(config.seed)
+        fix_random_seed(self.config.seed)
         if resume:
             self._restore()
-            progress = self.progress
         else:
             # What an earlier, finished run left must not be taken for this one's.
-            (self.output / CHECKPOINT_FILE).unlink(missing_ok=True)
+            remove_checkpoints(self.output)
         log_step, finalize = self._setup_logger(stdout, stderr)
+        try:
+            with catch_stop_signals() as stop:
+                self._train(log_step, stop)
+        finally:
+            finalize()
+        return self.progress.metrics
+
+    def _train(self, log_step: LogStep, stop: StopRequest) -> None:
+        config, progress = self.config, self.progress
+        progress.finished = False
+        windows = self._windows()
         rates = itertools.islice(_rates(config.learn_rate), progress.step, None)
         started = time.perf_counter() - progress.seconds
-        metrics: Dict[str, float] = {}
-        # The table starts where the model starts, also when there is nothing to do.
-        if progress.step == 0 or self._is_done():
-            metrics = self._evaluate(log_step)
-        for window in self._windows():
-            self._rate = next(rates)
-            self._update(window, self._rate)
+        # The table starts where the model starts; a signal may have put a row off.
+        self._evaluate_if_due(log_step, stop)
+        while stop.number is None and not progress.is_done(config):
+            self._update(windows, next(rates))
             progress.seconds = time.perf_counter() - started
-            ends = progress.step == config.max_steps or self._ends_epochs()
-            if ends or progress.step % config.eval_frequency == 0:
-                metrics = self._evaluate(log_step)
-            else:
-                log_step(None)
-            progress.finished = self._is_done()
-            if progress.finished or progress.step % config.checkpoint_frequency == 0:
+            self._evaluate_if_due(log_step, stop)
+            if progress.step % config.checkpoint_frequency == 0:
                 self._save_checkpoint()
-        finalize()
-        self._save_pipeline(DIRECTORY_LAST, metrics)
-        return metrics
+        if stop.number is not None:
+            path = self._save_checkpoint()
+            raise TrainingInterrupted(stop.number, progress.step, path)
+        with averaged_weights(self.optimizer):
+            self._saver.save(self.output / DIRECTORY_LAST, progress)
+        progress.finished = True
+        self._save_checkpoint()
 
     def _windows(self) -> Iterator[TrainingWindow]:
         progress = self.progress
         start = Position(progress.epoch, progress.shard, progress.position)
         windows = self.windows.following(start)
-        while not self._is_done():
+        while not progress.is_done(self.config):
             window = next(windows)
             progress.epoch, progress.shard, progress.position = window.end
             if window.fresh:
                 self.state = self.objective.zero_state(window.window.batch_size)
             yield window
 
-    def _update(self, window: TrainingWindow, rate: float) -> None:
+    def _update(self, windows: Iterator[TrainingWindow], rate: float) -> None:
         config, progress = self.config, self.progress
+        place = f"epoch {progress.epoch}, from token {progress.position} of each row on"
         self.module.train()
+        n_windows, share = config.accumulate_gradient, 0.0
+        try:
+            for window in itertools.islice(windows, n_windows):
+                self._read(window)
+                share += window.rate_scale / n_windows
+            self._gradient_step.take(rate * share)
+        except FloatingPointError as error:
+            message = f"{error} at step {progress.step + 1} ({place})"
+            raise self._divergence(message) from error
+        progress.step += 1
+        progress.learn_rate = rate
+
+    def _read(self, window: TrainingWindow) -> None:
+        config, progress = self.config, self.progress
         if config.reset_probability and not window.fresh:
             keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
             self.state = self.objective.mask_state(self.state, keep)
         result = self.objective.step(window.window, self.state)
         self.state = result.state
-        n_targets = result.n_targets * len(result.losses)
-        loss = result.losses.sum() / n_targets + result.penalty
-        if not math.isfinite(float(loss.detach())):
-            raise ValueError(
-                f"The loss is {float(loss.detach())} at step {progress.step}: training "
-                "has diverged. Lower [lm] learn_rate or set [lm] max_grad_norm."
-            )
-        loss.backward()
-        if config.max_grad_norm:
-            nn.utils.clip_grad_norm_(self.module.parameters(), config.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["lr_scale"] * window.rate_scale
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        progress.step += 1
+        self._gradient_step.add(
+            result.losses.sum(), result.penalty, result.n_targets * len(result.losses)
+        )
         progress.n_tokens += result.n_targets
         progress.n_targets += result.n_targets
         for name, value in zip(self.objective.directions, result.losses.tolist()):
             progress.losses[name] = progress.losses.get(name, 0.0) + value
 
-    def _ends_epochs(self) -> bool:
-        config, progress = self.config, self.progress
-        return bool(config.max_epochs and progress.epoch >= config.max_epochs)
-
-    def _is_done(self) -> bool:
-        config, progress = self.config, self.progress
-        if config.max_steps and progress.step >= config.max_steps:
-            return True
-        if self._ends_epochs():
-            return True
-        waited = progress.step - progress.best_step
-        return bool(config.patience and progress.history and waited >= config.patience)
-
-    def _evaluate(self, log_step: Callable[..., None]) -> Dict[str, float]:
-        config, progress = self.config, self.progress
-        metrics = evaluate_language_model(
-            self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
+    def _divergence(self, what: str) -> ValueError:
+        newest = checkpoint_files(self.output)[:1]
+        saved = " and ".join(map(str, [self.output / DIRECTORY_BEST, *newest]))
+        return ValueError(
+            f"{what}: training has diverged. The last good weights are in {saved}. Lower "
+            "[lm] learn_rate or set [lm] max_grad_norm, and "
+            f"{'go on with --resume' if newest else 'start anew'}."
         )
-        if not math.isfinite(metrics["perplexity"]):
-            raise ValueError(
-                f"The held-out perplexity is not a number after step {progress.step}: "
-                "training has diverged. Lower [lm] learn_rate or set [lm] max_grad_norm."
+
+    def _evaluate_if_due(self, log_step: LogStep, stop: StopRequest) -> None:
+        if not self.progress.needs_evaluation(self.config):
+            log_step(None)
+        # A run that is to stop evaluates when it goes on.
+        elif stop.number is None:
+            with contextlib.suppress(StopRequested), averaged_weights(self.optimizer):
+                self._evaluate(log_step, stop)
+
+    def _evaluate(self, log_step: LogStep, stop: StopRequest) -> None:
+        progress = self.progress
+        with stop.abandoning():
+            metrics = evaluate_language_model(
+                self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
             )
-        progress.history.append((progress.step, metrics["perplexity"]))
-        if metrics["perplexity"] < progress.best_perplexity:
-            progress.best_perplexity = metrics["perplexity"]
-            progress.best_step = progress.step
-            self._save_pipeline(DIRECTORY_BEST, metrics)
-        train_loss = sum(progress.losses.values()) / max(
-            1, progress.n_targets * len(self.objective.directions)
-        )
-        log_step(
-            {
-                "epoch": progress.epoch,
-                "step": progress.step,
-                "score": 1.0 / metrics["perplexity"],
-                "other_scores": {
-                    **metrics,
-                    "learn_rate": self._rate,
-                },
-                "losses": {
-                    name: train_loss if name == config.component else 0.0
-                    for name in self.nlp.pipe_names
-                },
-                "checkpoints": [
-                    (1.0 / perplexity, step) for step, perplexity in progress.history
-                ],
-                "seconds": int(progress.seconds),
-                "words": progress.n_tokens,
-                "max_steps": config.max_steps,
-            }
-        )
+        perplexity = metrics["perplexity"]
+        if not math.isfinite(perplexity):
+            raise self._divergence(
+                f"The held-out perplexity is not a number after step {progress.step}"
+            )
+        progress.metrics = metrics
+        progress.history.append((progress.step, perplexity))
+        if perplexity < progress.best_perplexity:
+            progress.best_perplexity, progress.best_step = perplexity, progress.step
+            self._saver.save(self.output / DIRECTORY_BEST, progress)
+        log_step(self._row())
         progress.losses, progress.n_targets = {}, 0
-        return metrics
+        if isinstance(self.optimizer, NTASGD):
+            self.optimizer.observe([value for _, value in progress.history])
+
+    def _row(self) -> Dict[str, Any]:
+        """Return what loggers of spaCy's protocol are told of an evaluation."""
+        config, progress = self.config, self.progress
+        n_losses = progress.n_targets * len(self.objective.directions)
+        train_loss = sum(progress.losses.values()) / max(1, n_losses)
+        return {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "score": 1.0 / progress.metrics["perplexity"],
+            "other_scores": {**progress.metrics, "learn_rate": progress.learn_rate},
+            "losses": {
+                name: train_loss if name == config.component else 0.0
+                for name in self.nlp.pipe_names
+            },
+            "checkpoints": [
+                (1.0 / perplexity, step) for step, perplexity in progress.history
+            ],
+            "seconds": int(progress.seconds),
+            "words": progress.n_tokens,
+            "max_steps": config.max_steps,
+        }
 
     def _setup_logger(
         self, stdout: IO[str], stderr: IO[str]
-    ) -> Tuple[Callable[..., None], Callable[[], None]]:
+    ) -> Tuple[LogStep, Callable[[], None]]:
         # What loggers of spaCy's protocol read from the config.
         training = self.nlp.config["training"]
         training["max_steps"] = self.config.max_steps
@@ -237,56 +279,39 @@ class LanguageModelTrainer:
         training["score_weights"] = {"perplexity": 0.0}
         return self.config.logger(self.nlp, stdout, stderr)
 
-    def _save_pipeline(self, name: str, metrics: Dict[str, float]) -> None:
+    def _save_checkpoint(self) -> Path:
         progress = self.progress
-        if isinstance(self.module, BiLM):
-            indexer = self.indexer or ByteIndexer(self.module.config.max_chars)
-            store_warm_state(
-                self.module, indexer, neutral_sentences(self.dev_stream[0])
+        if not all(bool(p.isfinite().all()) for p in self.module.parameters()):
+            raise self._divergence(
+                f"Weights are no longer finite after step {progress.step}"
             )
-        self.nlp.meta[META_KEY] = {
-            **self.nlp.meta.get(META_KEY, {}),
-            self.config.component: {
-                "kind": str(self.module.kind),
-                "steps": progress.step,
-                "tokens_seen": progress.n_tokens,
-                "seconds": round(progress.seconds),
-                **{key: round(value, 4) for key, value in metrics.items()},
-            },
+        data = {
+            "module": self.module.state_dict(),
+            "step": self._gradient_step.state_dict(),
+            "state": plain_state(self.state),
+            "progress": dataclasses.asdict(progress),
+            "random": random_states(),
+            "fingerprint": self.train_stream.fingerprint(),
+            "settings": run_settings(self.nlp.config),
         }
-        config, self.module.config = self.module.config, self._config_at_rest
-        replace_directory(self.output / name, self.nlp.to_disk)
-        self.module.config = config
-
-    def _save_checkpoint(self) -> None:
-        save_checkpoint(
-            self.output,
-            module=self.module,
-            optimizer=self.optimizer,
-            state=_plain_state(self.state),
-            progress=self.progress,
-            fingerprint=self.train_stream.fingerprint(),
-        )
+        keep = self.config.keep_checkpoints
+        return save_checkpoint(self.output, data, step=progress.step, keep=keep)
 
     def _restore(self) -> None:
         data = load_checkpoint(self.output)
+        check_changes(data["settings"], run_settings(self.nlp.config))
         fingerprint = self.train_stream.fingerprint()
         if data["fingerprint"] != fingerprint:
             raise ValueError(
-                f"{self.output / CHECKPOINT_FILE} belongs to another training text "
+                f"The run in {self.output} belongs to another training text "
                 f"({data['fingerprint']}, now {fingerprint}). Resume with the text the "
                 "run began with, or start anew without --resume."
             )
         self.module.load_state_dict(data["module"])
-        self.optimizer.load_state_dict(data["optimizer"])
-        state = _to_device(data["state"], self.objective.device)
-        if isinstance(self.state, BiLMState):
-            state = BiLMState(*state)
-        self.state = state
+        self._gradient_step.load_state_dict(data["step"])
+        self.state = restored_state(data["state"], self.state, self.objective.device)
         self.progress = Progress(**data["progress"])
-        torch.set_rng_state(data["torch_rng"])
-        if data["cuda_rng"]:
-            torch.cuda.set_rng_state_all(data["cuda_rng"])
+        restore_random_states(data["random"])
 
 
 def scale_dropouts(config: Any, factor: float) -> Any:
@@ -299,32 +324,7 @@ def scale_dropouts(config: Any, factor: float) -> Any:
     return dataclasses.replace(config, **dropouts)
 
 
-def neutral_sentences(stream: TokenStream) -> List[List[str]]:
-    """Return the first sentences of middling length, or the first one of all.
-
-    The state after them is what the biLM starts from in a pipeline.
-    """
-    boundary = stream.types.index(BEGIN_SENTENCE)
-    text = numpy.asarray(stream.tokens)
-    edges = numpy.append(numpy.flatnonzero(text == boundary), len(text))
-    middling = [i for i, n in enumerate(numpy.diff(edges)) if 10 <= n <= 30] or [0]
-    return [
-        [stream.types[i] for i in text[edges[sentence] + 1 : edges[sentence + 1]]]
-        for sentence in middling[:_N_NEUTRAL]
-    ]
-
-
 def _rates(learn_rate: "float | Iterable[float]") -> Iterator[float]:
     if isinstance(learn_rate, (int, float)):
         return itertools.repeat(float(learn_rate))
     return iter(learn_rate)
-
-
-def _to_device(state: Any, device: torch.device) -> Any:
-    if isinstance(state, torch.Tensor):
-        return state.to(device)
-    return type(state)(_to_device(part, device) for part in state)
-
-
-def _plain_state(state: Any) -> List[Any]:
-    return [list(part) if isinstance(part, list) else part for part in state]

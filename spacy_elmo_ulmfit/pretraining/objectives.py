@@ -45,6 +45,9 @@ class Objective(Protocol):
     directions: Tuple[str, ...]
     device: torch.device
 
+    def compile(self) -> None:
+        """Compile what comes before the loss, by `torch.compile`, at its first use."""
+
     def zero_state(self, batch_size: int) -> Any:
         """Return the state that rows start from."""
 
@@ -123,8 +126,13 @@ class BiLMObjective:
                 "as a language model."
             )
         self.module, self.dtype = module, dtype
+        self._stream = module.stream
         self.directions = ("forward", "backward")[: module.n_directions]
         self.device = module.warm_hidden.device
+
+    def compile(self) -> None:
+        """See `Objective.compile`."""
+        self._stream = torch.compile(self._stream)
 
     def zero_state(self, batch_size: int) -> BiLMState:
         """See `Objective.zero_state`."""
@@ -139,7 +147,7 @@ class BiLMObjective:
         """See `Objective.step`."""
         words = torch.from_numpy(window.words).long().to(self.device)
         word_index = torch.from_numpy(window.inputs).to(self.device)
-        outputs, state = self.module.stream(words, word_index, state)
+        outputs, state = self._stream(words, word_index, state)
         weight, bias = cast(Tuple[Tensor, Tensor], self.module.softmax)
         losses = [
             _direction_loss(output, goal, weight, bias, self.dtype)
@@ -158,8 +166,13 @@ class AWDLSTMObjective:
         self, module: AWDLSTM, dtype: torch.dtype, alpha: float, beta: float
     ) -> None:
         self.module, self.dtype = module, dtype
+        self._encode = module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
+
+    def compile(self) -> None:
+        """See `Objective.compile`."""
+        self._encode = torch.compile(self._encode)
 
     def zero_state(self, batch_size: int) -> Any:
         """See `Objective.zero_state`."""
@@ -174,8 +187,8 @@ class AWDLSTMObjective:
         """See `Objective.step`."""
         ids = torch.from_numpy(window.inputs[0]).to(self.device)
         half = self.dtype != torch.float32
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            encoded = self.module.encode(ids, state)
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=half):
+            encoded = self._encode(ids, state)
         output = encoded.output.float()
         loss = _direction_loss(
             output,

@@ -6,6 +6,8 @@ import torch
 from spacy.util import registry
 from torch import nn
 
+from .averaging import NTASGD
+
 OptimizerFactory = Callable[[Iterable[Dict[str, Any]]], torch.optim.Optimizer]
 
 
@@ -34,6 +36,50 @@ def create_adamw(
             weight_decay=weight_decay,
             fused=True,
         )
+
+    return build
+
+
+@registry.optimizers("spacy-elmo-ulmfit.TorchAdam.v1")
+def create_adam(
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    eps: float = 1e-5,
+    weight_decay: float = 0.0,
+) -> OptimizerFactory:
+    """Create Adam (arXiv:1412.6980); its weight decay is an L2 penalty in the gradient.
+
+    beta1 (float): Decay of the mean of gradients.
+    beta2 (float): Decay of the mean of squared gradients.
+    eps (float): Added to the root of the mean square.
+    weight_decay (float): L2 penalty.
+    RETURNS (Callable): Builds the optimizer from parameter groups.
+    """
+
+    def build(groups: Iterable[Dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            list(groups),
+            lr=0.0,
+            betas=(beta1, beta2),
+            eps=eps,
+            weight_decay=weight_decay,
+            fused=True,
+        )
+
+    return build
+
+
+@registry.optimizers("spacy-elmo-ulmfit.NTASGD.v1")
+def create_ntasgd(nonmono: int = 5, weight_decay: float = 1.2e-6) -> OptimizerFactory:
+    """Create NT-ASGD, by which the AWD-LSTM was published, at a rate of 30.
+
+    nonmono (int): Evaluations in which the perplexity may stall before averaging starts.
+    weight_decay (float): L2 penalty.
+    RETURNS (Callable): Builds the optimizer from parameter groups.
+    """
+
+    def build(groups: Iterable[Dict[str, Any]]) -> torch.optim.Optimizer:
+        return NTASGD(groups, nonmono=nonmono, weight_decay=weight_decay)
 
     return build
 

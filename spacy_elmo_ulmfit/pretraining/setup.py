@@ -15,7 +15,7 @@ from ..layers.bilm_shim import BiLMShim
 from ..layers.shim import LanguageModelShim
 from ..pipeline.source import find_language_model, load_pipeline
 from ..text import Vocabulary, WordIndexer
-from .checkpoint import CHECKPOINT_FILE, load_checkpoint
+from .checkpoint import CHECKPOINTS, checkpoint_files, load_checkpoint
 from .config import LMConfig, resolve_lm_config
 from .loop import LanguageModelTrainer
 from .objectives import build_vocabulary
@@ -104,12 +104,12 @@ def setup_finetuning(
 
 def check_output(output: Path, *, resume: bool) -> None:
     """Make sure that a new run does not overwrite one that can still be resumed."""
-    if resume or not (output / CHECKPOINT_FILE).exists():
+    if resume or not checkpoint_files(output):
         return
-    if not load_checkpoint(output)["progress"]["finished"]:
+    if not load_checkpoint(output, mmap=True)["progress"]["finished"]:
         raise ValueError(
             f"{output} holds a run that was interrupted. Go on with it by --resume, or "
-            f"delete {output / CHECKPOINT_FILE} to start anew."
+            f"delete {output / CHECKPOINTS} to start anew."
         )
 
 

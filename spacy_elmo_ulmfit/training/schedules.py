@@ -73,6 +73,26 @@ def flat_cosine(
     )
 
 
+@registry.schedules("spacy-elmo-ulmfit.cosine.v1")
+def cosine(
+    max_rate: float, num_steps: int, warmup_steps: int = 0, min_rate: float = 0.0
+) -> Iterator[float]:
+    """Yield a linear warm-up and one cosine fall (arXiv:1608.03983, without restarts).
+
+    max_rate (float): Highest rate.
+    num_steps (int): Steps of both parts together; the last rate lasts from then on.
+    warmup_steps (int): Steps in which the rate rises.
+    min_rate (float): Last rate.
+    YIELDS (float): The rate of each step.
+    """
+    for step in range(warmup_steps):
+        # The first step counts too: it has a rate above zero.
+        yield max_rate * (step + 1) / (warmup_steps + 1)
+    yield from _two_cosines(
+        max_rate, max_rate, min_rate, cut=0, num_steps=num_steps - warmup_steps
+    )
+
+
 @registry.schedules("spacy-elmo-ulmfit.one_cycle_momentum.v1")
 def one_cycle_momentum(
     max_momentum: float, min_momentum: float, num_steps: int, cut_frac: float = 0.25

@@ -200,6 +200,29 @@ def test_a_run_that_is_killed_while_it_reads_starts_anew(config, text, tmp_path)
     assert sum(shard["n_docs"] for shard in manifest["shards"]) == 400 * len(TEXTS)
 
 
+def test_a_terminated_run_saves_and_says_how_to_go_on(config, text, tmp_path):
+    output, log = tmp_path / "out", tmp_path / "log.jsonl"
+    steps = ["--lm.max_steps", "1000000", "--lm.eval_frequency", "1"]
+    arguments = [config("awd_lstm_tok2vec"), "-o", output, *paths(text), *steps]
+    process = start("pretrain", *arguments, "--lm.logger.output_file", log)
+    while not log.exists():
+        assert process.poll() is None, process.communicate()[0]
+        os.sched_yield()
+    process.terminate()
+    printed = " ".join(process.communicate()[0].split())
+    # As a shell reports it.
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    step = int(next((output / "checkpoints").iterdir()).stem)
+    assert f"Stopped by SIGTERM at step {step}" in printed and "--resume" in printed
+    assert "Traceback" not in printed
+    steps = ["--lm.max_steps", step + 1, "--lm.eval_frequency", "1"]
+    arguments = [config("awd_lstm_tok2vec"), "-o", output, *paths(text), *steps]
+    printed = run("pretrain", *arguments, "--resume")
+    assert f"lm.max_steps: 1000000 -> {step + 1}" in printed
+    meta = spacy.load(output / "model-last").meta
+    assert meta["language_model"]["awd_lstm_tok2vec"]["steps"] == step + 1
+
+
 @pytest.mark.parametrize(
     "content, message",
     [

@@ -1,6 +1,10 @@
+import errno
 import io
 import itertools
+import math
+import os
 import shutil
+import signal
 
 import pytest
 import spacy
@@ -8,15 +12,15 @@ import srsly
 import torch
 from thinc.api import Config
 
-from spacy_elmo_ulmfit.pretraining.checkpoint import load_checkpoint
-from spacy_elmo_ulmfit.pretraining.loop import (
-    LanguageModelTrainer,
-    neutral_sentences,
-    scale_dropouts,
-)
+from spacy_elmo_ulmfit.pretraining import loop
+from spacy_elmo_ulmfit.pretraining.checkpoint import checkpoint_files, load_checkpoint
+from spacy_elmo_ulmfit.pretraining.evaluate import evaluate_language_model
+from spacy_elmo_ulmfit.pretraining.gradient_step import GradientStep
+from spacy_elmo_ulmfit.pretraining.loop import LanguageModelTrainer, scale_dropouts
 from spacy_elmo_ulmfit.pretraining.setup import setup_finetuning, setup_pretraining
+from spacy_elmo_ulmfit.pretraining.signals import TrainingInterrupted
 
-from ..util import make_doc, stream_of, tiny_awd_lstm
+from ..util import tiny_awd_lstm
 
 MODELS = {
     "bilm": """
@@ -239,6 +243,167 @@ def test_a_run_can_be_killed_twice_and_logged_seldom(setup, monkeypatch):
     assert_same_weights(whole, last)
 
 
+# Steps of an interrupted run, evaluated and saved now and then.
+SELDOM = {"eval_frequency": 2, "checkpoint_frequency": 4}
+NTASGD = "spacy-elmo-ulmfit.NTASGD.v1"
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+
+def interrupt(trainer, number, step, monkeypatch):
+    """Train until a signal arrives when some steps are done, in the next one."""
+    update = LanguageModelTrainer._update
+
+    def signalled(self, *args):
+        if self.progress.step == step:
+            signal.raise_signal(number)
+        update(self, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted) as stopped:
+        patch.setattr(LanguageModelTrainer, "_update", signalled)
+        run(trainer)
+    assert stopped.value.number == number
+    return str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    "number, step", [(signal.SIGTERM, 0), (signal.SIGINT, 5), (signal.SIGTERM, 8)]
+)
+def test_a_signal_ends_a_run_after_the_step_and_it_resumes(
+    setup, number, step, monkeypatch
+):
+    whole = setup(**SELDOM)
+    metrics = run(whole)
+    stopped = setup(**SELDOM)
+    message = interrupt(stopped, number, step, monkeypatch)
+    path = checkpoint_files(stopped.output)[0]
+    assert stopped.progress.step == step + 1 == int(path.stem)
+    assert number.name in message and str(path) in message and "--resume" in message
+    # Evaluation was put off, so as not to be killed in it.
+    assert log_of(stopped).keys() == set(range(0, step + 1, 2))
+    resumed = setup(stopped.output.parent, resume=True, **SELDOM)
+    assert run(resumed, resume=True) == metrics
+    assert sorted(log_of(whole)) == [0, 2, 4, 6, 8, 9]
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+@pytest.mark.parametrize("step", [0, 4, 9])
+def test_a_signal_ends_an_evaluation_which_is_done_when_the_run_resumes(
+    setup, step, monkeypatch
+):
+    settings = {**SELDOM, "optimizer": {"@optimizers": NTASGD, "nonmono": 0}}
+    whole, stopped = setup(**settings), setup(**settings)
+    metrics = run(whole)
+
+    def signalled(*args, **kwargs):
+        if stopped.progress.step == step:
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate_language_model(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted):
+        patch.setattr(loop, "evaluate_language_model", signalled)
+        run(stopped)
+    assert stopped.progress.step == step not in dict(stopped.progress.history)
+    resumed = setup(stopped.output.parent, resume=True, **settings)
+    assert run(resumed, resume=True) == metrics
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_handlers_are_those_of_the_process_after_training(setup):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    run(setup(max_steps=1))
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+OPTIMIZERS = {
+    "TorchAdam": {"weight_decay": 0.01},
+    "TorchSGD": {"momentum": 0.9},
+    "TorchAdagrad": {},
+    "NTASGD": {"nonmono": 0},
+}
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_learns_and_resumes(setup, name, monkeypatch):
+    optimizer = {"@optimizers": f"spacy-elmo-ulmfit.{name}.v1", **OPTIMIZERS[name]}
+    settings = {"optimizer": optimizer, "learn_rate": 0.5, "drop_mult": 0.0}
+    whole, killed = setup(**settings), setup(**settings)
+    metrics = run(whole)
+    assert metrics["perplexity"] < whole.progress.history[0][1]
+    run_until(killed, 7, monkeypatch)
+    resumed = setup(killed.output.parent, resume=True, **settings)
+    assert run(resumed, resume=True) == metrics
+    assert_same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_averages_are_evaluated_and_saved_and_training_goes_on_without(setup):
+    optimizer = {"@optimizers": NTASGD, "nonmono": 0}
+    # A rate so high that the perplexity goes up and down.
+    settings = {"optimizer": optimizer, "learn_rate": 30.0, "max_steps": 12}
+    trainer = setup(**settings)
+    metrics = run(trainer)
+    assert trainer.optimizer.averages()
+    saved = spacy.load(trainer.output / "model-last").get_pipe("lm").language_model
+    weights = load_checkpoint(trainer.output)["module"]["decoder_bias"]
+    assert torch.equal(trainer.module.decoder_bias, weights)
+    assert not torch.equal(saved.decoder_bias, weights)
+    found = evaluate_language_model(saved, trainer.dev_stream, trainer.vocabulary)
+    assert found["perplexity"] == pytest.approx(metrics["perplexity"])
+
+
+SCHEDULES = [
+    {"@schedules": "warmup_linear.v1", "initial_rate": 0.1},
+    {"@schedules": "spacy-elmo-ulmfit.cosine.v1", "max_rate": 0.1},
+]
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_schedule_sets_the_rate_of_every_step(setup, schedule):
+    total = "num_steps" if "cosine" in schedule["@schedules"] else "total_steps"
+    trainer = setup(learn_rate={**schedule, "warmup_steps": 3, total: 9})
+    run(trainer)
+    rates = [log_of(trainer)[step]["learn_rate"] for step in range(1, 10)]
+    assert rates[:4] == sorted(rates[:4]) and rates[3] == pytest.approx(0.1)
+    assert rates[3:] == sorted(rates[3:], reverse=True) and rates[-1] < 0.03
+
+
+def test_gradients_of_several_windows_make_a_step(setup, monkeypatch):
+    # An epoch has four windows: the third step crosses its edge.
+    settings = {"accumulate_gradient": 3, "max_steps": 5, "checkpoint_frequency": 1}
+    whole, killed = setup(**settings), setup(**settings)
+    run(whole)
+    assert whole.progress.epoch == 3 and sorted(log_of(whole)) == list(range(6))
+    window = LanguageModelTrainer._read
+    n_read = itertools.count()
+
+    def dying(self, *args):
+        # In the middle of the third step.
+        if next(n_read) == 7:
+            raise Killed
+        window(self, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(LanguageModelTrainer, "_read", dying)
+        run(killed)
+    resumed = setup(killed.output.parent, resume=True, **settings)
+    run(resumed, resume=True)
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_an_epoch_ends_with_the_windows_that_are_left(setup):
+    trainer = setup(accumulate_gradient=3, max_steps=0, max_epochs=1)
+    run(trainer)
+    assert trainer.progress.step == 2 and trainer.progress.epoch == 1
+
+
 def test_equal_seeds_give_equal_runs_and_others_do_not(setup):
     first, second, third = setup(), setup(), setup(seed=1)
     for trainer in (first, second, third):
@@ -323,6 +488,22 @@ def test_a_trained_model_goes_on_with_the_words_of_other_text(setup, kind, tmp_p
     assert metrics["perplexity"] < trainer.progress.history[0][1]
 
 
+@pytest.mark.parametrize("kind", ["bilm", "awd_lstm"], indirect=True)
+def test_killed_fine_tuning_resumes(setup, kind, monkeypatch):
+    first = setup(max_steps=2)
+    run(first)
+    text = CONFIG.format(model="", folder=first.output.parent.as_posix())
+    config = Config().from_str(text, interpolate=False)
+    source = first.output / "model-last"
+    outputs = [first.output.parent / name for name in ("whole", "killed")]
+    whole, killed = (setup_finetuning(config, path, source=source) for path in outputs)
+    metrics = run(whole)
+    run_until(killed, 5, monkeypatch)
+    resumed = setup_finetuning(config, outputs[1], source=source, resume=True)
+    assert run(resumed, resume=True) == metrics
+    assert_same_weights(whole, resumed)
+
+
 def test_pipelines_load_and_predict(setup, kind):
     trainer = setup()
     metrics = run(trainer)
@@ -396,6 +577,74 @@ def test_a_finished_run_may_be_overwritten(setup):
     assert load_checkpoint(trainer.output)["progress"]["step"] == 2
 
 
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(setup, monkeypatch):
+    whole = setup()
+    run(whole)
+    killed = setup(keep_checkpoints=2)
+    run_until(killed, 7, monkeypatch)
+    newest, older = checkpoint_files(killed.output)
+    assert (newest.stem, older.stem) == ("0000000006", "0000000004")
+    newest.write_bytes(newest.read_bytes()[:1000])
+    resumed = setup(killed.output.parent, resume=True)
+    run(resumed, resume=True)
+    assert log_of(resumed) == log_of(whole)
+    assert_same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize(
+    "setting, change",
+    [
+        ("batch_size", "lm.batch_size: 2 -> 3"),
+        ("seed", "lm.seed: 0 -> 3"),
+        ("bptt", "lm.bptt: 5 -> 3"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_a_run_is_not_resumed_with_other_settings(setup, setting, change, monkeypatch):
+    trainer = setup()
+    run_until(trainer, 5, monkeypatch)
+    other = setup(trainer.output.parent, resume=True, **{setting: 3})
+    with pytest.raises(ValueError, match=f"began with other settings: {change}"):
+        run(other, resume=True)
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_a_finished_run_goes_on_with_more_steps(setup, caplog, monkeypatch):
+    first = setup(learn_rate=0.01)
+    run(first)
+    folder, settings = first.output.parent, {"learn_rate": 0.01, "max_steps": 12}
+    longer = setup(folder, resume=True, **settings)
+    with caplog.at_level("INFO", logger="spacy"):
+        run_until(longer, 11, monkeypatch, resume=True)
+    assert "lm.max_steps: 9 -> 12" in caplog.text
+    with pytest.raises(ValueError, match="interrupted"):
+        setup(folder, **settings)
+    run(setup(folder, resume=True, **settings), resume=True)
+    whole = setup(**settings)
+    run(whole)
+    assert log_of(longer) == log_of(whole)
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_a_pipeline_that_cannot_be_written_leaves_the_one_before(setup, monkeypatch):
+    trainer = setup()
+    to_disk = trainer.nlp.to_disk
+
+    def write(path):
+        to_disk(path)
+        if "model-last" in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trainer.nlp, "to_disk", write)
+    with pytest.raises(ValueError, match="model-last could not be written .No space"):
+        run(trainer)
+    # Not taken for a finished run: it goes on and writes the pipeline.
+    resumed = setup(trainer.output.parent, resume=True)
+    run(resumed, resume=True)
+    assert spacy.load(resumed.output / "model-last")
+
+
 def test_resuming_without_a_checkpoint_is_an_error(setup):
     with pytest.raises(ValueError, match="nothing to resume"):
         run(setup(resume=True), resume=True)
@@ -406,6 +655,93 @@ def test_a_diverging_loss_is_an_error_that_says_what_to_do(setup, eval_frequency
     trainer = setup(learn_rate=1e30, max_steps=99, eval_frequency=eval_frequency)
     with pytest.raises(ValueError, match="diverged.*learn_rate"):
         run(trainer)
+
+
+def not_finite_from(step, where, monkeypatch):
+    """Make the loss, or its gradients, infinite from a step on."""
+    add = GradientStep.add
+    n_windows = itertools.count()
+
+    def spoil(self, loss, penalty, n_targets):
+        spoilt = next(n_windows) >= step
+        if spoilt and where == "loss":
+            loss = loss * math.inf
+        add(self, loss, penalty, n_targets)
+        if spoilt and where == "gradients":
+            next(self.module.parameters()).grad.fill_(math.nan)
+
+    monkeypatch.setattr(GradientStep, "add", spoil)
+
+
+@pytest.mark.parametrize("kind", ["bilm", "awd_lstm"], indirect=True)
+@pytest.mark.parametrize("where", ["loss", "gradients"])
+def test_what_is_not_finite_is_placed_and_costs_no_good_weights(
+    setup, kind, where, monkeypatch
+):
+    trainer = setup(max_steps=99, checkpoint_frequency=3, eval_frequency=50)
+    with monkeypatch.context() as patch, pytest.raises(ValueError) as error:
+        not_finite_from(5, where, patch)
+        run(trainer)
+    message, path = str(error.value), checkpoint_files(trainer.output)[0]
+    # An epoch of the biLM has five windows, one of the AWD-LSTM four.
+    token = {"bilm": 0, "awd_lstm": 5}[kind]
+    assert f"at step 6 (epoch 1, from token {token} of each row on)" in message
+    assert str(path) in message and "model-best" in message
+    assert path.stem == "0000000003"
+    resumed = setup(
+        trainer.output.parent, resume=True, max_steps=8, checkpoint_frequency=3
+    )
+    assert run(resumed, resume=True)["perplexity"] > 1.0
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_weights_that_are_not_finite_replace_no_checkpoint(setup, monkeypatch):
+    trainer = setup(eval_frequency=50)
+    update = LanguageModelTrainer._update
+
+    def spoil(self, *args):
+        update(self, *args)
+        if self.progress.step == 4:
+            self.module.decoder_bias.data[0] = math.inf
+
+    monkeypatch.setattr(LanguageModelTrainer, "_update", spoil)
+    with pytest.raises(ValueError, match="no longer finite after step 4"):
+        run(trainer)
+    assert [path.stem for path in checkpoint_files(trainer.output)] == ["0000000002"]
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_half_precision_needs_a_gpu(setup):
+    with pytest.raises(ValueError, match='"float16" needs a GPU'):
+        setup(precision="float16")
+
+
+@pytest.mark.parametrize("kind", ["bilm", "awd_lstm"], indirect=True)
+def test_compiled_training_is_the_same_with_the_same_names(setup, monkeypatch):
+    plain = setup()
+    run(plain)
+    compiled = []
+
+    def record(function):
+        compiled.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", record)
+    trainer = setup(compile=True)
+    run(trainer)
+    assert compiled[-1].__self__ is trainer.module
+    assert trainer.module.state_dict().keys() == plain.module.state_dict().keys()
+    assert_same_weights(plain, trainer)
+
+
+@pytest.mark.parametrize("kind", ["awd_lstm"], indirect=True)
+def test_a_machine_without_a_compiler_is_told_so(setup, monkeypatch):
+    def fail(function):
+        raise RuntimeError("No working C++ compiler found\nand a long trace")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(ValueError, match=r"\(No working C\+\+ compiler found\)"):
+        setup(compile=True)
 
 
 def test_too_little_text_for_the_rows_is_an_error(setup):
@@ -467,13 +803,3 @@ def test_scaling_touches_dropouts_only():
     assert scaled.weight_dropout == pytest.approx(0.2)
     assert scaled.hidden_dim == config.hidden_dim
     assert scale_dropouts(config, 1.0) == config
-
-
-@pytest.mark.parametrize(
-    "lengths, expected",
-    [([3, 12, 15], [12, 15]), ([3, 4], [3]), ([50], [50]), ([12] * 9, [12] * 5)],
-)
-def test_neutral_sentences_are_the_first_of_middling_length(lengths, expected):
-    docs = [make_doc([f"w{i}" for i in range(n)]) for n in lengths]
-    sentences = neutral_sentences(stream_of("bilm", docs))
-    assert sentences == [[f"w{i}" for i in range(n)] for n in expected]

@@ -5,6 +5,7 @@ import pytest
 from spacy.util import registry
 
 from spacy_elmo_ulmfit.training.schedules import (
+    cosine,
     flat_cosine,
     one_cycle,
     one_cycle_momentum,
@@ -70,6 +71,15 @@ def test_flat_cosine_is_flat_and_then_falls():
     assert values[30:41] == sorted(values[30:41], reverse=True)
     assert values[35] == pytest.approx(0.25, rel=1e-4)
     assert values[40:] == pytest.approx([0.5e-5] * 5)
+
+
+def test_cosine_rises_in_a_line_and_falls_to_the_lowest_rate():
+    values = rates(cosine, 20, 30, warmup_steps=4, min_rate=0.1)
+    assert values[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    # Half of the fall is done in the middle of the steps that remain.
+    assert values[12] == pytest.approx((0.5 + 0.1) / 2)
+    assert values[4:21] == sorted(values[4:21], reverse=True)
+    assert values[20:] == pytest.approx([0.1] * 10)
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 57])
