@@ -17,6 +17,7 @@ from ..pretraining.preparation import read_shards
 from ..pretraining.reading import StreamReader
 from ..pretraining.setup import setup_finetuning, setup_pretraining
 from ..pretraining.signals import TrainingInterrupted
+from ..pretraining.workers import join_workers, local_gpu
 from ..replacing import replacing
 from ._util import CONTEXT, load_config, prepare, user_errors
 
@@ -56,10 +57,10 @@ def pretrain_cli(
     awd_lstm_tok2vec. Writes model-best and model-last, pipelines that spacy.load
     reads. Settings can be overridden, for example --paths.train text.txt.
     """
-    with user_errors():
-        prepare(use_gpu, code_path, verbose, threads)
+    with user_errors(), join_workers() as workers:
+        prepare(local_gpu(use_gpu), code_path, verbose, threads)
         config = load_config(config_path, ctx.args)
-        trainer = setup_pretraining(config, output_path, resume=resume)
+        trainer = setup_pretraining(config, output_path, resume=resume, workers=workers)
         _run(trainer, resume)
 
 
@@ -80,10 +81,12 @@ def finetune_cli(
     Its vocabulary is mapped by name: known words keep what they learnt, new words
     start from the mean.
     """
-    with user_errors():
-        prepare(use_gpu, code_path, verbose, threads)
+    with user_errors(), join_workers() as workers:
+        prepare(local_gpu(use_gpu), code_path, verbose, threads)
         config = load_config(config_path, ctx.args)
-        trainer = setup_finetuning(config, output_path, source=source, resume=resume)
+        trainer = setup_finetuning(
+            config, output_path, source=source, resume=resume, workers=workers
+        )
         _run(trainer, resume)
 
 
@@ -122,11 +125,13 @@ def _run(trainer: LanguageModelTrainer, resume: bool) -> None:
     try:
         metrics = trainer.train(resume=resume)
     except TrainingInterrupted as stopped:
-        msg.warn(str(stopped))
+        if trainer.workers.is_main:
+            msg.warn(str(stopped))
         # What a shell reports of a command that a signal ended.
         raise typer.Exit(_SIGNAL_EXIT + stopped.number) from stopped
-    print_metrics(metrics)
-    msg.good("Saved the pipelines", str(trainer.output / "model-best"))
+    if trainer.workers.is_main:
+        print_metrics(metrics)
+        msg.good("Saved the pipelines", str(trainer.output / "model-best"))
 
 
 def _evaluate(pipeline: str, text_path: Path) -> Dict[str, float]:

@@ -24,6 +24,15 @@ def checkpoint_files(directory: Path) -> List[Path]:
     return sorted((directory / CHECKPOINTS).glob(_NAME), reverse=True)
 
 
+def checkpoint_path(directory: Path, step: int) -> Path:
+    """Return the name of a checkpoint.
+
+    directory (Path): The run's output directory.
+    step (int): Steps done.
+    """
+    return directory / CHECKPOINTS / f"{step:010d}.pt"
+
+
 def save_checkpoint(
     directory: Path, data: Dict[str, Any], *, step: int, keep: int
 ) -> Path:
@@ -36,7 +45,7 @@ def save_checkpoint(
     RETURNS (Path): The file.
     RAISES (ValueError): If it cannot be written.
     """
-    path = directory / CHECKPOINTS / f"{step:010d}.pt"
+    path = checkpoint_path(directory, step)
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save(data, file)

@@ -33,14 +33,14 @@ class GradientStep:
         self.norm = 0.0
         # Targets of the first window, whose mean loss the gradients are of until all
         # windows are known, and of all windows.
-        self._n_first = self._n_targets = 0
+        self._n_first = self._n_targets = 0.0
 
-    def add(self, loss: Tensor, penalty: Tensor, n_targets: int) -> None:
+    def add(self, loss: Tensor, penalty: Tensor, n_targets: float) -> None:
         """Add the gradients of a window.
 
         loss (Tensor): Summed loss of its targets, a scalar.
         penalty (Tensor): Its regularisation, which counts as much as its mean loss.
-        n_targets (int): Number of targets.
+        n_targets (float): Number of targets; with several processes, its mean.
         RAISES (FloatingPointError): If the loss is not finite.
         """
         self._n_first = self._n_first or n_targets
@@ -60,7 +60,7 @@ class GradientStep:
         """
         self.scaler.unscale_(self.optimizer)
         self._divide(self._n_targets / self._n_first)
-        self._n_first = self._n_targets = 0
+        self._n_first = self._n_targets = 0.0
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_norm)
         self.norm = float(norm)
         # Of scaled gradients some overflow; the scaler skips the step and scales less.

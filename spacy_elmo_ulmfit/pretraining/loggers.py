@@ -86,6 +86,21 @@ def create_lm_console_logger(
     return setup
 
 
+def silent_logger(*_: Any) -> Tuple[LogStep, Callable[[], None]]:
+    """Set up a logger that says nothing, for the processes beside the first one.
+
+    RETURNS (Tuple[Callable, Callable]): What the protocol of loggers asks for.
+    """
+
+    def log_step(info: Optional[Dict[str, Any]]) -> None:
+        return None
+
+    def finalize() -> None:
+        return None
+
+    return log_step, finalize
+
+
 def _row(info: Dict[str, Any]) -> Tuple[str, ...]:
     scores = info["other_scores"]
     loss = max(info["losses"].values(), default=0.0)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch import nn
 
 from ..text import Indexer, Vocabulary
 from .averaging import NTASGD, averaged_weights
-from .carried_state import plain_state, restored_state
+from .carried_state import join_states, plain_state, restored_state, share_of_state
 from .checkpoint import (
     checkpoint_files,
+    checkpoint_path,
     load_checkpoint,
     remove_checkpoints,
     save_checkpoint,
@@ -29,7 +31,7 @@ from .evaluate import evaluate_language_model
 from .freezing import Freezing
 from .gradient_step import GradientStep
 from .layout import create_layout
-from .loggers import LogStep
+from .loggers import LogStep, silent_logger
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
 from .precision import create_scaler
@@ -48,6 +50,7 @@ from .signals import (
 from .training_text import Position, TrainingWindow
 from .windows import create_training_text
 from .word_losses import LanguageModel
+from .workers import ALONE, Workers
 
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
@@ -68,6 +71,7 @@ class LanguageModelTrainer:
     config (LMConfig): Settings.
     output (Path): Directory of the run.
     teacher (Optional[LanguageModel]): A language model to learn from.
+    workers (Workers): The processes that train it together.
     """
 
     def __init__(
@@ -82,16 +86,17 @@ class LanguageModelTrainer:
         config: LMConfig,
         output: Path,
         teacher: Optional[LanguageModel] = None,
+        workers: Workers = ALONE,
     ) -> None:
         self.nlp, self.module, self.vocabulary = nlp, module, vocabulary
         self.indexer = indexer
         self.train_stream, self.dev_stream = train, dev
-        self.config, self.output = config, output
+        self.config, self.output, self.workers = config, output, workers
         self.progress = Progress()
         self.objective = self._create_objective(teacher)
         if config.compile:
             self.objective.compile()
-        self.state = self.objective.zero_state(config.batch_size)
+        self.state: Any = None
         self._saver = PipelineSaver(
             nlp,
             config.component,
@@ -108,12 +113,15 @@ class LanguageModelTrainer:
             batch_size=config.batch_size,
             bptt=config.bptt,
             seed=config.seed,
+            workers=workers,
         )
         module.config = scale_dropouts(module.config, config.drop_mult)
         self._freezing = Freezing(
             module, config.trainable_groups, config.unfreeze_steps
         )
         never = [] if config.unfreeze_steps else self._freezing.parameters
+        for parameter in never:
+            parameter.requires_grad_(False)
         groups = parameter_groups(module, config.lr_decay, never)
         self.optimizer: torch.optim.Optimizer = config.optimizer(groups)
         self._gradient_step = GradientStep(
@@ -121,6 +129,9 @@ class LanguageModelTrainer:
             self.optimizer,
             max_norm=config.max_grad_norm,
             scaler=create_scaler(config.dtype, self.objective.device),
+        )
+        self._read_window = workers.parallel(
+            self.objective.step, module, some_unused=bool(config.unfreeze_steps)
         )
 
     def _create_objective(self, teacher: Optional[LanguageModel]) -> Objective:
@@ -152,10 +163,11 @@ class LanguageModelTrainer:
         RAISES (TrainingInterrupted): After a signal to stop, with a checkpoint written.
         RAISES (ValueError): If training diverges, or something cannot be written.
         """
-        fix_random_seed(self.config.seed)
+        # Dropout differs from process to process.
+        fix_random_seed(self.config.seed + self.workers.rank)
         if resume:
             self._restore()
-        else:
+        elif self.workers.is_main:
             # What an earlier, finished run left must not be taken for this one's.
             remove_checkpoints(self.output)
         log_step, finalize = self._setup_logger(stdout, stderr)
@@ -174,7 +186,7 @@ class LanguageModelTrainer:
         started = time.perf_counter() - progress.seconds
         # The table starts where the model starts; a signal may have put a row off.
         self._evaluate_if_due(log_step, stop)
-        while stop.number is None and not progress.is_done(config):
+        while not (self._is_stopped(stop) or progress.is_done(config)):
             before = time.perf_counter()
             self._update(windows, next(rates))
             progress.seconds = time.perf_counter() - started
@@ -182,13 +194,19 @@ class LanguageModelTrainer:
             self._evaluate_if_due(log_step, stop)
             if progress.step % config.checkpoint_frequency == 0:
                 self._save_checkpoint()
-        if stop.number is not None:
+        if self._is_stopped(stop):
             path = self._save_checkpoint()
-            raise TrainingInterrupted(stop.number, progress.step, path)
+            number = stop.number or signal.SIGTERM
+            raise TrainingInterrupted(number, progress.step, path)
         with averaged_weights(self.optimizer):
-            self._saver.save(self.output / DIRECTORY_LAST, progress)
+            self._save_pipeline(DIRECTORY_LAST)
         progress.finished = True
         self._save_checkpoint()
+
+    def _is_stopped(self, stop: StopRequest) -> bool:
+        """Return whether a process was asked to stop, which ends all of them."""
+        (asked,) = self.workers.sum([stop.number is not None])
+        return asked > 0
 
     def _windows(self) -> Iterator[TrainingWindow]:
         progress = self.progress
@@ -242,20 +260,27 @@ class LanguageModelTrainer:
         progress.grad_norm += self._gradient_step.norm
 
     def _read(self, window: TrainingWindow) -> None:
-        config, progress = self.config, self.progress
+        progress, directions = self.progress, self.objective.directions
         if window.fresh:
             self.state = self.objective.zero_state(window.window.batch_size)
-        elif config.reset_probability:
-            keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
+        elif self.config.reset_probability:
+            kept = self.text.kept_rows(window.end, self.config.reset_probability)
+            keep = torch.from_numpy(kept).float()
             self.state = self.objective.mask_state(self.state, keep)
-        result = self.objective.step(window.window, self.state)
+        result = self._read_window(window.window, self.state)
         self.state = result.state
-        self._gradient_step.add(
-            result.losses.sum(), result.penalty, result.n_targets * len(result.losses)
+        # Of all processes together, so that all of them go on, or none does.
+        n_targets, penalty, *losses = self.workers.sum(
+            [result.n_targets, float(result.penalty.detach()), *result.losses.tolist()]
         )
-        progress.n_tokens += result.n_targets
-        progress.n_targets += result.n_targets
-        for name, value in zip(self.objective.directions, result.losses.tolist()):
+        if not math.isfinite(penalty + sum(losses)):
+            raise FloatingPointError(f"The loss is {penalty + sum(losses)}")
+        # The mean over the processes of these is the mean over all targets.
+        n_mean = n_targets * len(directions) / self.workers.size
+        self._gradient_step.add(result.losses.sum(), result.penalty, n_mean)
+        progress.n_tokens += int(n_targets)
+        progress.n_targets += int(n_targets)
+        for name, value in zip(directions, losses):
             progress.losses[name] = progress.losses.get(name, 0.0) + value
 
     def _divergence(self, what: str) -> ValueError:
@@ -270,18 +295,24 @@ class LanguageModelTrainer:
     def _evaluate_if_due(self, log_step: LogStep, stop: StopRequest) -> None:
         if not self.progress.needs_evaluation(self.config):
             log_step(None)
-        # A run that is to stop evaluates when it goes on.
-        elif stop.number is None:
-            with contextlib.suppress(StopRequested), averaged_weights(self.optimizer):
-                self._evaluate(log_step, stop)
+            return
+        with averaged_weights(self.optimizer):
+            metrics = self.workers.broadcast(self._held_out_metrics(stop))
+            if metrics is not None:
+                self._note(metrics, log_step)
 
-    def _evaluate(self, log_step: LogStep, stop: StopRequest) -> None:
-        progress = self.progress
-        with stop.abandoning():
-            metrics = evaluate_language_model(
+    def _held_out_metrics(self, stop: StopRequest) -> Optional[Dict[str, float]]:
+        """Evaluate in the first process, unless it is to stop: what goes on evaluates."""
+        if not self.workers.is_main or stop.number is not None:
+            return None
+        with contextlib.suppress(StopRequested), stop.abandoning():
+            return evaluate_language_model(
                 self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
             )
-        perplexity = metrics["perplexity"]
+        return None
+
+    def _note(self, metrics: Dict[str, float], log_step: LogStep) -> None:
+        progress, perplexity = self.progress, metrics["perplexity"]
         if not math.isfinite(perplexity):
             raise self._divergence(
                 f"The held-out perplexity is not a number after step {progress.step}"
@@ -289,13 +320,18 @@ class LanguageModelTrainer:
         progress.metrics = metrics
         if perplexity < progress.best_perplexity:
             progress.best_perplexity, progress.best_step = perplexity, progress.step
-            self._saver.save(self.output / DIRECTORY_BEST, progress)
+            self._save_pipeline(DIRECTORY_BEST)
         left = progress.seconds_left(self.config, self.train_stream.n_tokens)
         progress.log(progress.row(len(self.objective.directions), left))
         log_step(self._info())
-        write_report(self.output / REPORT, progress, self.nlp.config)
+        if self.workers.is_main:
+            write_report(self.output / REPORT, progress, self.nlp.config)
         if isinstance(self.optimizer, NTASGD):
             self.optimizer.observe([value for _, value in progress.history])
+
+    def _save_pipeline(self, name: str) -> None:
+        if self.workers.is_main:
+            self._saver.save(self.output / name, self.progress)
 
     def _info(self) -> Dict[str, Any]:
         """Return what loggers of spaCy's protocol are told of the last evaluation."""
@@ -327,7 +363,8 @@ class LanguageModelTrainer:
         training["max_steps"] = self.config.max_steps
         training["eval_frequency"] = self.config.eval_frequency
         training["score_weights"] = {"perplexity": 0.0}
-        return self.config.logger(self.nlp, stdout, stderr)
+        logger = self.config.logger if self.workers.is_main else silent_logger
+        return logger(self.nlp, stdout, stderr)
 
     def _save_checkpoint(self) -> Path:
         progress = self.progress
@@ -335,12 +372,17 @@ class LanguageModelTrainer:
             raise self._divergence(
                 f"Weights are no longer finite after step {progress.step}"
             )
+        states = self.workers.gather(plain_state(self.state))
+        random = self.workers.gather(random_states())
+        path = checkpoint_path(self.output, progress.step)
+        if not self.workers.is_main:
+            return path
         data = {
             "module": self.module.state_dict(),
             "step": self._gradient_step.state_dict(),
-            "state": plain_state(self.state),
+            "state": join_states(states),
             "progress": dataclasses.asdict(progress),
-            "random": random_states(),
+            "random": random,
             "fingerprint": self.train_stream.fingerprint(),
             "settings": run_settings(self.nlp.config),
         }
@@ -359,9 +401,13 @@ class LanguageModelTrainer:
             )
         self.module.load_state_dict(data["module"])
         self._gradient_step.load_state_dict(data["step"])
-        self.state = restored_state(data["state"], self.state, self.objective.device)
+        stored = share_of_state(data["state"], self.workers)
+        like = self.objective.zero_state(1)
+        self.state = restored_state(stored, like, self.objective.device)
         self.progress = Progress(**data["progress"])
-        restore_random_states(data["random"])
+        # With other processes than before there are no states to go on from.
+        if len(data["random"]) == self.workers.size:
+            restore_random_states(data["random"][self.workers.rank])
 
 
 def scale_dropouts(config: Any, factor: float) -> Any:

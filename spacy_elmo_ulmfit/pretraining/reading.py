@@ -1,5 +1,6 @@
 """Documents as a pipeline's language model reads them, in bounded memory, in parallel."""
 
+import contextlib
 import hashlib
 import multiprocessing
 from collections import deque
@@ -13,6 +14,7 @@ from typing import (
     Iterable,
     Iterator,
     NamedTuple,
+    Union,
     cast,
 )
 
@@ -200,10 +202,14 @@ def _start(read: Callable[[Chunk], TokenStream], chunk: Chunk) -> _Worker:
 def _send(
     read: Callable[[Chunk], TokenStream], chunk: Chunk, sender: Connection
 ) -> None:
+    result: Union[TokenStream, Exception]
     try:
-        sender.send(read(chunk))
+        result = read(chunk)
     except Exception as error:
-        sender.send(error)
+        result = error
+    # Nobody waits for it when the command was ended.
+    with contextlib.suppress(BrokenPipeError):
+        sender.send(result)
 
 
 def _finish(worker: _Worker) -> TokenStream:

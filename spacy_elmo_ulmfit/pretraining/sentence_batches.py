@@ -25,7 +25,7 @@ class SentenceBatches(TrainingText):
         pieces = _cut_sequences(text.sequences(stream), self.bptt)
         batches = self._batches(pieces.lengths, self.random(epoch, number))
         for i, batch in enumerate(batches[first:], first):
-            mine = batch[self.share_of(len(batch))]
+            mine = batch[self.workers.share_of(len(batch))]
             # The longest one comes first.
             n_steps = int(pieces.lengths[batch[0]])
             last = i + 1 == len(batches)
@@ -50,9 +50,9 @@ class SentenceBatches(TrainingText):
         batches, start = [], 0
         while start < len(order):
             n_rows = self.batch_size * self.bptt // int(lengths[order[start]])
-            n_rows -= n_rows % self.world_size
+            n_rows -= n_rows % self.workers.size
             batch = order[start : start + n_rows]
-            missing = -len(batch) % self.world_size
+            missing = -len(batch) % self.workers.size
             batches.append(numpy.append(batch, numpy.full(missing, -1)))
             start += n_rows
         return [batches[i] for i in random.permutation(len(batches))]

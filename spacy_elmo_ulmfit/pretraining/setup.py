@@ -26,16 +26,18 @@ from .student import create_student
 from .vocabulary_mapping import map_vocabulary
 from .word_counts import count_words
 from .word_losses import LanguageModel
+from .workers import ALONE, Workers
 
 
 def setup_pretraining(
-    config: Config, output: Path, *, resume: bool = False
+    config: Config, output: Path, *, resume: bool = False, workers: Workers = ALONE
 ) -> LanguageModelTrainer:
     """Prepare the training of a new language model.
 
     config (Config): The config, not interpolated.
     output (Path): Directory of the run.
     resume (bool): Whether the run goes on from its checkpoint.
+    workers (Workers): The processes that train it together.
     RETURNS (LanguageModelTrainer): The trainer.
     """
     settings = resolve_lm_config(config.interpolate())
@@ -51,13 +53,14 @@ def setup_pretraining(
     shim = language_model_shim(nlp, settings.component)
     # Reading fills a pipeline with strings, so another one does it.
     read = StreamReader(create, settings.component)
-    streams = prepare_streams(read, settings, output, resume=resume)
+    with workers.main_first():
+        streams = prepare_streams(read, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim, streams.train, settings)
     # Whether the text was read now or before must make no difference.
     fix_random_seed(settings.seed)
     with _memory_errors(vocabulary):
         shim.create(vocabulary, n_words=len(vocabulary))
-    return _create_trainer(nlp, shim, streams, settings, output)
+    return _create_trainer(nlp, shim, streams, settings, output, workers)
 
 
 def setup_finetuning(
@@ -66,6 +69,7 @@ def setup_finetuning(
     *,
     source: Union[str, Path],
     resume: bool = False,
+    workers: Workers = ALONE,
 ) -> LanguageModelTrainer:
     """Prepare the further training of a language model on other text.
 
@@ -77,6 +81,7 @@ def setup_finetuning(
     output (Path): Directory of the run.
     source (Union[str, Path]): The pipeline with the trained language model.
     resume (bool): Whether the run goes on from its checkpoint.
+    workers (Workers): The processes that train it together.
     RETURNS (LanguageModelTrainer): The trainer.
     """
     settings = resolve_lm_config(config.interpolate())
@@ -91,7 +96,8 @@ def setup_finetuning(
     shim = language_model_shim(nlp, found.name)
     load = partial(_load_pipeline, source, nlp.config)
     read = StreamReader(load, found.name)
-    streams = prepare_streams(read, settings, output, resume=resume)
+    with workers.main_first():
+        streams = prepare_streams(read, settings, output, resume=resume)
     vocabulary = _build_vocabulary(shim, streams.train, settings)
     if settings.vocabulary == "extend" and found.vocabulary is not None:
         vocabulary = found.vocabulary.extend(vocabulary)
@@ -108,11 +114,11 @@ def setup_finetuning(
         mapped.n_new,
     )
     if settings.distillation is None:
-        return _create_trainer(nlp, shim, streams, settings, output)
+        return _create_trainer(nlp, shim, streams, settings, output, workers)
     teacher = cast(LanguageModel, mapped.module)
     settings = resolve_lm_config(config.interpolate())
     nlp, shim = create_student(config, settings.component, shim, vocabulary)
-    return _create_trainer(nlp, shim, streams, settings, output, teacher)
+    return _create_trainer(nlp, shim, streams, settings, output, workers, teacher)
 
 
 def check_output(output: Path, *, resume: bool) -> None:
@@ -185,6 +191,7 @@ def _create_trainer(
     streams: Streams,
     settings: LMConfig,
     output: Path,
+    workers: Workers,
     teacher: Optional[LanguageModel] = None,
 ) -> LanguageModelTrainer:
     return LanguageModelTrainer(
@@ -197,4 +204,5 @@ def _create_trainer(
         config=settings,
         output=output,
         teacher=teacher,
+        workers=workers,
     )

@@ -35,7 +35,7 @@ class StreamRows(TrainingText):
         text = self.read(stream)
         tokens = stream.shuffled([self.seed, epoch, number])
         rows = text.rows(tokens, self.batch_size, pad=False)
-        mine = self.share_of(self.batch_size)
+        mine = self.workers.share_of(self.batch_size)
         n_steps = rows.inputs.shape[2]
         if not n_steps:
             raise ValueError(

@@ -7,9 +7,14 @@ on reads what it would have read.
 from typing import Iterator, NamedTuple, Protocol
 
 import numpy
+from numpy.typing import NDArray
 
 from .layout import ReadStream, Window
 from .stream import TokenStream
+from .workers import ALONE, Workers
+
+# Keeps random numbers of one use apart from those of others.
+_RESETS = 2
 
 
 class Streams(Protocol):
@@ -58,8 +63,7 @@ class TrainingText:
     batch_size (int): Number of rows per direction, those of all processes together.
     bptt (int): Tokens per row and window.
     seed (int): The order depends on it.
-    rank (int): Number of this process.
-    world_size (int): Number of processes; each reads its share of the rows.
+    workers (Workers): The processes of the training; each reads its share of the rows.
     """
 
     def __init__(
@@ -70,15 +74,14 @@ class TrainingText:
         batch_size: int,
         bptt: int,
         seed: int,
-        rank: int = 0,
-        world_size: int = 1,
+        workers: Workers = ALONE,
     ) -> None:
         self.streams, self.read = streams, read
         self.batch_size, self.bptt, self.seed = batch_size, bptt, seed
-        self.rank, self.world_size = rank, world_size
-        if batch_size % world_size:
+        self.workers = workers
+        if batch_size % workers.size:
             raise ValueError(
-                f"[lm] batch_size = {batch_size} rows cannot be divided among {world_size} "
+                f"[lm] batch_size = {batch_size} rows cannot be divided among {workers.size} "
                 "processes. Make it a multiple of their number."
             )
 
@@ -115,13 +118,17 @@ class TrainingText:
             return Position(position.epoch + 1, 0, 0)
         return Position(position.epoch, position.shard + 1, 0)
 
-    def share_of(self, n_rows: int) -> slice:
-        """Return the rows of this process.
+    def kept_rows(
+        self, position: Position, reset_probability: float
+    ) -> NDArray[numpy.bool_]:
+        """Return which of this process's rows are not to start anew by chance.
 
-        n_rows (int): Number of rows of all processes.
+        position (Position): A place in the text.
+        reset_probability (float): How probable it is that a row starts anew there.
+        RETURNS (NDArray): True for a row that goes on. *Shape:* `(n_rows,)`
         """
-        share = n_rows // self.world_size
-        return slice(self.rank * share, (self.rank + 1) * share)
+        drawn = self.random(*position, _RESETS).random(self.batch_size)
+        return drawn[self.workers.share_of(self.batch_size)] >= reset_probability
 
     def random(self, *numbers: int) -> numpy.random.Generator:
         """Return random numbers that depend on the seed and on these numbers alone."""

@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import os
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import torch
 import torch.distributed as dist
@@ -13,6 +13,21 @@ from torch.nn.parallel import DistributedDataParallel
 
 # Others wait while the first one prepares a corpus or evaluates.
 _TIMEOUT = datetime.timedelta(hours=12)
+
+
+Function = Callable[..., Any]
+
+
+class _FunctionOfModule(nn.Module):
+    """What is computed with a module, as a module: what torch can run in parallel."""
+
+    def __init__(self, function: Function, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.function = module, function
+
+    def forward(self, *args: Any) -> Any:
+        """Compute it."""
+        return self.function(*args)
 
 
 @dataclass(frozen=True)
@@ -84,15 +99,28 @@ class Workers:
         if self.size > 1 and self.is_main:
             dist.barrier()
 
-    def parallel(self, module: nn.Module) -> nn.Module:
-        """Return a module whose gradients are the mean of those of all processes.
+    def parallel(
+        self, function: Function, module: nn.Module, *, some_unused: bool = False
+    ) -> Function:
+        """Return a function after whose backward pass all processes have one gradient.
 
+        function (Callable): Computes something with the module.
         module (nn.Module): What is trained; its weights become those of the first process.
-        RETURNS (nn.Module): Computes the same; with one process, the module itself.
+        some_unused (bool): Whether some of its parameters may get no gradient.
+        RETURNS (Callable): Computes the same. A gradient is the mean of those of all
+            processes.
         """
         if self.size == 1:
-            return module
-        return DistributedDataParallel(module, broadcast_buffers=False)
+            return function
+        return DistributedDataParallel(
+            _FunctionOfModule(function, module),
+            broadcast_buffers=False,
+            find_unused_parameters=some_unused,
+        )
+
+
+# A process without others.
+ALONE = Workers()
 
 
 @contextlib.contextmanager
@@ -103,7 +131,7 @@ def join_workers() -> Iterator[Workers]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or not dist.is_available():
-        yield Workers()
+        yield ALONE
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_TIMEOUT)

@@ -11,9 +11,10 @@ from spacy_elmo_ulmfit.pretraining.windows import (
     create_training_text,
     held_out_windows,
 )
+from spacy_elmo_ulmfit.pretraining.workers import Workers
 
-from ..util import char_ids, stream_of
-from .conftest import make_doc, make_setting
+from ..util import char_ids, make_doc, stream_of
+from .conftest import make_setting
 
 START = Position(0, 0, 0)
 # Each word occurs once, so that what is read tells where it is from.
@@ -135,7 +136,7 @@ def test_the_rows_of_all_processes_together_are_those_of_one(kind, world_size):
     text = Text(kind)
     whole = epoch_of(text.rows(batch_size=4))
     shares = [
-        epoch_of(text.rows(batch_size=4, rank=rank, world_size=world_size))
+        epoch_of(text.rows(batch_size=4, workers=Workers(rank, world_size)))
         for rank in range(world_size)
     ]
     for window, *parts in zip(whole, *shares):
@@ -148,7 +149,7 @@ def test_the_rows_of_all_processes_together_are_those_of_one(kind, world_size):
 
 def test_rows_that_cannot_be_shared_are_refused():
     with pytest.raises(ValueError, match="batch_size = 3 .* 2 processes"):
-        Text("bilm").rows(batch_size=3, world_size=2)
+        Text("bilm").rows(batch_size=3, workers=Workers(size=2))
 
 
 def long_text(n_tokens=4010):
@@ -228,7 +229,7 @@ def test_batches_of_sentences_are_of_one_size_and_little_padding(kind):
 def test_processes_share_the_sentences_of_a_batch(kind, world_size):
     text = Text(kind)
     shares = [
-        epoch_of(text.sentences(rank=rank, world_size=world_size))
+        epoch_of(text.sentences(workers=Workers(rank, world_size)))
         for rank in range(world_size)
     ]
     assert len({len(share) for share in shares}) == 1

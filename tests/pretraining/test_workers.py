@@ -33,7 +33,7 @@ def speak(rank, size, port, folder):
             (folder / "first").touch()
         linear = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.constant_(linear.weight, float(1 + rank))
-        parallel = workers.parallel(linear)
+        parallel = workers.parallel(linear.forward, linear)
         parallel(torch.tensor([[float(1 + rank)]])).sum().backward()
         assert linear.weight.grad is not None
         result = {
@@ -70,7 +70,7 @@ def test_a_process_alone_needs_nobody(monkeypatch):
         assert workers.gather("me") == ["me"]
         assert workers.broadcast("me") == "me"
         assert workers.share_of(6) == slice(0, 6)
-        assert workers.parallel(linear) is linear
+        assert workers.parallel(linear.forward, linear) == linear.forward
 
 
 @pytest.mark.parametrize(
