@@ -26,6 +26,7 @@ from spacy_elmo_ulmfit.modules import AWDLSTM, ClassifierConfig, ULMFiTClassifie
 from spacy_elmo_ulmfit.modules.awd_lstm import AWDLSTMConfig
 from spacy_elmo_ulmfit.pretraining.layout import Window
 from spacy_elmo_ulmfit.pretraining.objectives import AWDLSTMObjective
+from spacy_elmo_ulmfit.pretraining.word_losses import SoftmaxLoss
 
 RESULTS = Path(__file__).parent / "results"
 PROGRAM = Path(__file__).parent / "fastai_side" / "parity.py"
@@ -125,7 +126,13 @@ def compare_language_model(
             gaps.add("output of each layer", outputs[layer], expected[f"output_{key}"])
             for part, wanted in zip(state[layer], ("hidden", "cell")):
                 gaps.add("carried state", part, expected[f"{wanted}_{key}"])
-    objective = AWDLSTMObjective(module, torch.float32, made["alpha"], made["beta"])
+    objective = AWDLSTMObjective(
+        module,
+        SoftmaxLoss(module, torch.float32),
+        dtype=torch.float32,
+        alpha=made["alpha"],
+        beta=made["beta"],
+    )
     targets = ids[:, -n_steps:]
     result = objective.step(Window(window[None], targets[None]), before)
     loss = result.losses.sum() / result.n_targets + result.penalty

@@ -61,6 +61,11 @@ def _checked_config(checkpoint: Checkpoint) -> BiLMConfig:
     settings = {**checkpoint.settings}
     settings["filters"] = tuple(tuple(pair) for pair in settings["filters"])
     config = BiLMConfig(**settings)
+    if config.softmax_cutoffs:
+        raise ValueError(
+            "bilm-tf's format has no adaptive softmax, but this biLM has one "
+            f"(softmax_cutoffs = {list(config.softmax_cutoffs)}), so it cannot be exported."
+        )
     reads_both = bool(config.filters) and bool(config.n_input_words)
     if checkpoint.extra.get("indexer", {}).get("kind") == "dictionary" or reads_both:
         raise ValueError(

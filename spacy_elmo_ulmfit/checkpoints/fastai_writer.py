@@ -40,6 +40,11 @@ def write_fastai(
     is_classifier = checkpoint.kind == ULMFiTClassifier.kind
     if is_classifier:
         settings, prefix = settings["encoder"], "encoder."
+    if settings["softmax_cutoffs"]:
+        raise ValueError(
+            "fastai has no adaptive softmax, but this AWD-LSTM has one (softmax_cutoffs = "
+            f"{list(settings['softmax_cutoffs'])}), so it cannot be exported."
+        )
     encoder = _encoder(state, settings, prefix)
     if is_classifier:
         model = {f"0.module.{name}": tensor for name, tensor in encoder.items()}

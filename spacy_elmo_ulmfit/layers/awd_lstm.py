@@ -1,7 +1,7 @@
 """AWD-LSTM as a thinc model: documents in, embedding and top layer of every token out."""
 
 from dataclasses import asdict
-from typing import Any, Callable, Dict, List, Literal, Tuple, cast
+from typing import Any, Callable, Dict, List, Literal, Sequence, Tuple, cast
 
 import torch
 from spacy.tokens import Doc
@@ -39,6 +39,7 @@ def build_awd_lstm_model(
     batch_size: int = 64,
     direction: Literal["forward", "backward"] = "forward",
     tokens: TokenRules = "v2",
+    softmax_cutoffs: Sequence[int] = (),
     storage: Literal["float32", "float16"] = "float32",
 ) -> LanguageModelT:
     """Build an AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182).
@@ -58,6 +59,9 @@ def build_awd_lstm_model(
     batch_size (int): Documents computed at a time in prediction.
     direction (str): `"forward"`, or `"backward"` to read documents from their end.
     tokens (str): Rules by which a new model reads text; trained ones have theirs.
+    softmax_cutoffs (Sequence[int]): Where the clusters of an adaptive softmax begin
+        (Grave et al. 2017), counted in words: `[2000, 10000]` has two. `[]` for a full
+        softmax.
     storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each document
         `(2, n_tokens, embedding_dim)`: embeddings and top layer.
@@ -74,6 +78,7 @@ def build_awd_lstm_model(
         weight_dropout=weight_dropout,
         direction=direction,
         decoder=True,
+        softmax_cutoffs=softmax_cutoffs,
     )
     shim = AWDLSTMShim(
         kind=AWDLSTM.kind,

@@ -39,6 +39,7 @@ def build_bilm_model(
     residual: bool = True,
     bidirectional: bool = True,
     tie_softmax: bool = False,
+    softmax_cutoffs: Sequence[int] = (),
     dropout: float = 0.1,
     initial_state: Literal["warm", "zeros", "carry"] = "warm",
     sequences: Literal["sents", "doc"] = "sents",
@@ -69,6 +70,9 @@ def build_bilm_model(
     bidirectional (bool): Whether there is a backward model.
     tie_softmax (bool): Whether the softmax has the weights of the input words, in a
         model that reads words.
+    softmax_cutoffs (Sequence[int]): Where the clusters of an adaptive softmax begin
+        (Grave et al. 2017), counted in words: `[2000, 10000]` has two. `[]` for a full
+        softmax.
     dropout (float): Dropout while the biLM itself is trained.
     initial_state (str): What sequences start from: `"warm"`, the state after one
         neutral sentence, stored with the weights; `"zeros"`; or `"carry"`, the
@@ -105,6 +109,7 @@ def build_bilm_model(
         residual=residual,
         bidirectional=bidirectional,
         tie_softmax=tie_softmax,
+        softmax_cutoffs=softmax_cutoffs,
         dropout=dropout,
     )
     _check_input(config)

@@ -4,9 +4,10 @@ from .awd_lstm import AWDLSTM, AWDLSTMConfig, AWDLSTMState
 from .bilm import BiLM, BiLMConfig, BiLMState
 from .char_cnn import CharacterEncoder
 from .classifier import ClassifierConfig, ULMFiTClassifier
-from .heads import SoftmaxHead, softmax_loss
+from .heads import Softmax, SoftmaxHead
 from .projected_lstm import ProjectedLSTM
 from .scalar_mix import ScalarMix
+from .softmax import softmax_loss
 from .token_encoder import TokenEncoder
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ClassifierConfig",
     "ProjectedLSTM",
     "ScalarMix",
+    "Softmax",
     "SoftmaxHead",
     "TokenEncoder",
     "ULMFiTClassifier",

@@ -12,6 +12,7 @@ from typing import (
     List,
     NamedTuple,
     Optional,
+    Sequence,
     Tuple,
     Union,
     cast,
@@ -21,7 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .adaptive_softmax import Clusters
 from .dropout import embedding_dropout, locked_dropout
+from .heads import Softmax
 from .qrnn import QRNNLayer
 
 FORWARD, BACKWARD = "forward", "backward"
@@ -50,6 +53,8 @@ class AWDLSTMConfig:
         text from its end; the module itself reads what it is given.
     decoder (bool): Whether there is a softmax, tied to the embedding.
     rnn (str): What the layers are, `"lstm"` or `"qrnn"`.
+    softmax_cutoffs (Sequence[int]): Where the clusters of an adaptive softmax begin,
+        counted in words; none for a full softmax.
     """
 
     n_words: int
@@ -65,6 +70,7 @@ class AWDLSTMConfig:
     direction: str = FORWARD
     decoder: bool = True
     rnn: str = LSTM
+    softmax_cutoffs: Sequence[int] = ()
 
     def layer_dims(self, layer: int) -> Tuple[int, int]:
         """Return the input and output width of a layer."""
@@ -159,8 +165,13 @@ class AWDLSTM(nn.Module):
             _build_layer(config, number) for number in range(config.n_layers)
         )
         self.decoder_bias: Optional[nn.Parameter] = None
+        self.clusters: Optional[Clusters] = None
         if config.decoder:
             self.decoder_bias = nn.Parameter(torch.zeros(config.n_words))
+            if config.softmax_cutoffs:
+                self.clusters = Clusters(
+                    config.embedding_dim, config.n_words, config.softmax_cutoffs
+                )
 
     @property
     def n_outputs(self) -> int:
@@ -180,7 +191,12 @@ class AWDLSTM(nn.Module):
         to learn first of all.
         """
         layers = [(f"layers.{i}.",) for i in range(self.config.n_layers)]
-        return [*layers, ("embedding.", "decoder_bias")]
+        return [*layers, ("embedding.", "decoder_bias", "clusters.")]
+
+    @property
+    def softmax(self) -> Softmax:
+        """What predicts words from `AWDLSTMOutput.output`."""
+        return Softmax(self.embedding.weight, self.decoder_bias, self.clusters)
 
     def forward(
         self, ids: Tensor, state: Optional[AWDLSTMState] = None
@@ -190,11 +206,12 @@ class AWDLSTM(nn.Module):
         ids (Tensor): Word ids. *Shape:* `(batch, n_steps)`
         state (Optional[AWDLSTMState]): State to go on from, zeros when `None`.
         RETURNS (Tuple[Tensor, List[Tensor], AWDLSTMState]): Logits
-            `(batch, n_steps, n_words)`, the output of each layer
-            `(batch, n_steps, width of the layer)`, and the new state.
+            `(batch, n_steps, n_words)`, log-probabilities if the softmax is adaptive;
+            the output of each layer `(batch, n_steps, width of the layer)`; and the
+            new state.
         """
         encoded = self.encode(ids, state)
-        logits = F.linear(encoded.output, self.embedding.weight, self.decoder_bias)
+        logits = self.softmax.logits(encoded.output)
         return logits, encoded.raw_outputs, encoded.state
 
     def encode(
@@ -287,6 +304,13 @@ def activation_regularization(
     return penalty
 
 
+def read_awd_lstm_config(config: Dict[str, Any]) -> AWDLSTMConfig:
+    """Build the configuration of an AWD-LSTM from its plain values."""
+    # Weights stored by earlier versions have a full softmax.
+    cutoffs = tuple(config.get("softmax_cutoffs", ()))
+    return AWDLSTMConfig(**{**config, "softmax_cutoffs": cutoffs})
+
+
 def build_awd_lstm(config: Dict[str, Any]) -> AWDLSTM:
     """Build an AWD-LSTM from the plain values of its configuration."""
-    return AWDLSTM(AWDLSTMConfig(**config))
+    return AWDLSTM(read_awd_lstm_config(config))

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .char_cnn import N_CHARACTERS, PADDING_CHARACTER, CharacterEncoder
-from .heads import SoftmaxHead
+from .heads import Softmax, SoftmaxHead
 from .packing import PackedLayout, unpack
 from .projected_lstm import LSTMState, ProjectedLSTM
 from .token_encoder import TokenEncoder
@@ -57,6 +57,8 @@ class BiLMConfig:
     dropout (float): Dropout of every LSTM layer's input and of the output, in training.
     n_words (int): Words the softmax can predict; 0 for a model without softmax.
     tie_softmax (bool): Whether the softmax has the weights of the input words.
+    softmax_cutoffs (Sequence[int]): Where the clusters of an adaptive softmax begin,
+        counted in words; none for a full softmax.
     aligned (bool): Whether there is a matrix that maps the vectors of this language
         into those of another.
     """
@@ -85,6 +87,7 @@ class BiLMConfig:
     dropout: float = 0.1
     n_words: int = 0
     tie_softmax: bool = False
+    softmax_cutoffs: Sequence[int] = ()
     aligned: bool = False
 
 
@@ -131,7 +134,12 @@ class BiLM(nn.Module):
             self._build_layers() if config.bidirectional else nn.ModuleList()
         )
         self.head = (
-            SoftmaxHead(width, config.n_words, tied=config.tie_softmax)
+            SoftmaxHead(
+                width,
+                config.n_words,
+                tied=config.tie_softmax,
+                cutoffs=config.softmax_cutoffs,
+            )
             if config.n_words
             else None
         )
@@ -182,19 +190,22 @@ class BiLM(nn.Module):
         return [("token_encoder.",), *layers, ("head.",)]
 
     @property
-    def softmax(self) -> Optional[Tuple[Tensor, Tensor]]:
-        """Weights `(n_words, projection_dim)` and bias `(n_words,)` of the softmax."""
+    def softmax(self) -> Optional[Softmax]:
+        """What predicts words from outputs of the top layer; `None` without a head."""
         if self.head is None:
             return None
-        if self.head.weight is not None:
-            return self.head.weight, self.head.bias
-        words = self.token_encoder.words
-        if words is None:
-            raise ValueError("tie_softmax = true needs a model that reads words.")
-        return words.weight[1:], self.head.bias
+        weight: Optional[Tensor] = self.head.weight
+        if weight is None:
+            words = self.token_encoder.words
+            if words is None:
+                raise ValueError("tie_softmax = true needs a model that reads words.")
+            weight = words.weight[1:]
+        return Softmax(weight, self.head.bias, self.head.clusters)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the softmax's logits for outputs of the top layer of one direction.
+
+        Those of an adaptive softmax are log-probabilities.
 
         hidden (Tensor): *Shape:* `(..., projection_dim)`
         RETURNS (Tensor): *Shape:* `(..., n_words)`
@@ -202,7 +213,7 @@ class BiLM(nn.Module):
         """
         if self.softmax is None:
             raise ValueError("This biLM has no softmax, so it predicts no words.")
-        return F.linear(hidden, *self.softmax)
+        return self.softmax.logits(hidden)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute all layers for a padded batch, boundary tokens included in it.
@@ -457,4 +468,8 @@ def _detach(states: List[LSTMState]) -> List[LSTMState]:
 def build_bilm(config: Dict[str, Any]) -> BiLM:
     """Build a biLM from the plain values of its configuration."""
     filters = tuple((int(width), int(number)) for width, number in config["filters"])
-    return BiLM(BiLMConfig(**{**config, "filters": filters}))
+    # Weights stored by earlier versions have a full softmax.
+    cutoffs = tuple(config.get("softmax_cutoffs", ()))
+    return BiLM(
+        BiLMConfig(**{**config, "filters": filters, "softmax_cutoffs": cutoffs})
+    )

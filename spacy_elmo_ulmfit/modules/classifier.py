@@ -6,7 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .awd_lstm import AWDLSTM, AWDLSTMConfig
+from .awd_lstm import AWDLSTM, AWDLSTMConfig, read_awd_lstm_config
 from .pooling import DocumentPenalty, DocumentPool
 from .windows import read_windows
 
@@ -164,7 +164,7 @@ class ULMFiTClassifier(nn.Module):
 def build_classifier(config: Dict[str, Any]) -> ULMFiTClassifier:
     """Build a classifier from the plain values of its configuration."""
     settings = dict(config)
-    encoder = AWDLSTMConfig(**settings.pop("encoder"))
+    encoder = read_awd_lstm_config(settings.pop("encoder"))
     return ULMFiTClassifier(encoder, ClassifierConfig(**settings))
 
 

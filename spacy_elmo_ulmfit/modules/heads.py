@@ -1,102 +1,80 @@
-"""Softmax over the vocabulary, without ever holding the logits of a whole batch."""
+"""What predicts words from the outputs of a language model."""
 
-from typing import Any, Optional, Tuple
+from typing import NamedTuple, Optional, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Rows of logits held at a time: 256 rows of 33,000 words are 34 MB.
-_CHUNK_ROWS = 256
+from .adaptive_softmax import Clusters, adaptive_log_probs, adaptive_softmax_loss
+from .softmax import softmax_loss
 
 
 class SoftmaxHead(nn.Module):
-    """Full softmax over words: `logits = W h + b`.
+    """Parameters of a softmax over words: `logits = W h + b`.
 
     input_dim (int): Width of the hidden vectors.
     n_words (int): Size of the vocabulary.
     tied (bool): Whether W is somebody else's, such as an embedding; the head then
         holds the bias alone.
+    cutoffs (Sequence[int]): Where the clusters of an adaptive softmax begin; none for
+        a full softmax.
     """
 
-    def __init__(self, input_dim: int, n_words: int, *, tied: bool = False) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        n_words: int,
+        *,
+        tied: bool = False,
+        cutoffs: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.weight: Optional[nn.Parameter] = None
         if not tied:
             self.weight = nn.Parameter(torch.empty(n_words, input_dim))
             nn.init.normal_(self.weight, std=input_dim**-0.5)
         self.bias = nn.Parameter(torch.zeros(n_words))
+        self.clusters = Clusters(input_dim, n_words, cutoffs) if cutoffs else None
 
 
-def softmax_loss(
-    hidden: Tensor,
-    targets: Tensor,
-    weight: Tensor,
-    bias: Optional[Tensor],
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Summed cross-entropy of a full softmax, computed in chunks of rows.
+class Softmax(NamedTuple):
+    """The softmax of a language model, wherever its weights are from.
 
-    Memory is one chunk of logits, whatever the batch; the gradients are computed
-    together with the loss, so nothing is computed twice.
-
-    hidden (Tensor): Hidden vectors. *Shape:* `(n, input_dim)`
-    targets (Tensor): Word ids. *Shape:* `(n,)`
-    weight (Tensor): Softmax weights. *Shape:* `(n_words, input_dim)`
-    bias (Optional[Tensor]): Softmax bias. *Shape:* `(n_words,)`
-    dtype (torch.dtype): Precision of the matrix products; the softmax and the
-        sums are always in float32.
-    RETURNS (Tensor): The sum of the losses in nats, a scalar.
+    weight (Tensor): *Shape:* `(n_words, input_dim)`
+    bias (Optional[Tensor]): *Shape:* `(n_words,)`
+    clusters (Optional[Clusters]): Those of an adaptive softmax.
     """
-    needs_grad = torch.is_grad_enabled()
-    return _SoftmaxLoss.apply(hidden, targets, weight, bias, dtype, needs_grad)
 
+    weight: Tensor
+    bias: Optional[Tensor]
+    clusters: Optional[Clusters] = None
 
-class _SoftmaxLoss(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        targets: Tensor,
-        weight: Tensor,
-        bias: Optional[Tensor],
-        dtype: torch.dtype,
-        needs_grad: bool,
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return what a softmax makes the words' probabilities of.
+
+        An adaptive softmax returns log-probabilities, which a softmax leaves as they
+        are.
+
+        hidden (Tensor): *Shape:* `(..., input_dim)`
+        RETURNS (Tensor): *Shape:* `(..., n_words)`
+        """
+        if self.clusters is None or self.bias is None:
+            return F.linear(hidden, self.weight, self.bias)
+        return adaptive_log_probs(hidden, self.weight, self.bias, self.clusters)
+
+    def loss(
+        self, hidden: Tensor, targets: Tensor, *, dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        needs_grad = needs_grad and any(ctx.needs_input_grad)
-        cast_weight = weight.to(dtype)
-        loss = hidden.new_zeros(())
-        d_hidden = torch.empty_like(hidden) if needs_grad else None
-        d_weight = torch.zeros_like(weight) if needs_grad else None
-        d_bias = torch.zeros_like(bias) if needs_grad and bias is not None else None
-        for start in range(0, len(hidden), _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
-            chunk, goal = hidden[rows].to(dtype), targets[rows].unsqueeze(1)
-            logits = (chunk @ cast_weight.t()).float()
-            if bias is not None:
-                logits += bias
-            peak, right = logits.amax(1, keepdim=True), logits.gather(1, goal)
-            # The probabilities take the logits' place: there is one pass of exp.
-            norm = logits.sub_(peak).exp_().sum(1, keepdim=True)
-            loss += (norm.log() + peak - right).sum()
-            if d_hidden is None or d_weight is None:
-                continue
-            d_logits = logits.div_(norm)
-            d_logits.scatter_add_(1, goal, d_logits.new_full(goal.shape, -1.0))
-            if d_bias is not None:
-                d_bias += d_logits.sum(0)
-            d_cast = d_logits.to(dtype)
-            d_hidden[rows] = (d_cast @ cast_weight).float()
-            if dtype == d_weight.dtype:
-                d_weight.addmm_(d_cast.t(), chunk)
-            else:
-                d_weight += (d_cast.t() @ chunk).float()
-        ctx.save_for_backward(d_hidden, d_weight, d_bias)
-        return loss
+        """Return the summed cross-entropy, in nats.
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tuple[Optional[Tensor], ...]:
-        d_hidden, d_weight, d_bias = (
-            None if grad is None else grad * grads[0] for grad in ctx.saved_tensors
+        hidden (Tensor): Hidden vectors. *Shape:* `(n, input_dim)`
+        targets (Tensor): Word ids. *Shape:* `(n,)`
+        dtype (torch.dtype): Precision of the matrix products.
+        RETURNS (Tensor): A scalar.
+        """
+        if self.clusters is None or self.bias is None:
+            return softmax_loss(hidden, targets, self.weight, self.bias, dtype=dtype)
+        return adaptive_softmax_loss(
+            hidden, targets, self.weight, self.bias, self.clusters, dtype=dtype
         )
-        return d_hidden, None, d_weight, d_bias, None, None

@@ -50,9 +50,10 @@ def create_from_encoder(shim: AWDLSTMShim, source: SourceModel, n_labels: int) -
     """
     shim.set_tokenizer(cast(AWDLSTMShim, source.shim).tokenizer)
     module = create(shim, cast(Vocabulary, source.vocabulary), n_labels)
+    wanted = module.encoder.state_dict()
     state = source.checkpoint().state
-    state.pop("decoder_bias", None)
-    module.encoder.load_state_dict(state)
+    # What predicts words is left out.
+    module.encoder.load_state_dict({name: state[name] for name in wanted})
 
 
 def create_from_examples(

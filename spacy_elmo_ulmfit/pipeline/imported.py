@@ -60,6 +60,7 @@ def create_elmo_pipeline(
         "@architectures": "spacy-elmo-ulmfit.BiLM.v1",
         **settings,
         "filters": [list(pair) for pair in settings["filters"]],
+        "softmax_cutoffs": list(settings["softmax_cutoffs"]),
         "initial_state": initial_state,
         "storage": storage,
     }

@@ -9,7 +9,7 @@ from spacy.language import Language
 from spacy.util import dot_to_object, registry
 from thinc.api import Config, get_torch_default_device
 
-from .precision import check_machine
+from .precision import check_machine, multiplies_bfloat16
 
 _REQUIRED = ("component", "batch_size", "bptt", "max_steps", "optimizer", "learn_rate")
 
@@ -56,8 +56,10 @@ class LMConfig(BaseModel):
         of the training text.
     vocabulary (str): What `lm finetune` does with the words it finds: `"extend"`
         the model's vocabulary by them, or `"replace"` it.
+    n_samples (int): Words of a sampled softmax, 0 for the full one.
     precision (str): Type of the large matrix products: `"float32"`, `"bfloat16"` or, on
-        a GPU, `"float16"` with scaled losses.
+        a GPU, `"float16"` with scaled losses; `"auto"` for `"bfloat16"` where the machine
+        multiplies it itself, and else `"float32"`.
     compile (bool): Whether to compile the training step by `torch.compile`.
     shard_tokens (int): Tokens of a shard of the text, of which one at a time is in memory.
         Documents are shuffled within a shard.
@@ -95,7 +97,8 @@ class LMConfig(BaseModel):
     min_freq: int = Field(2, ge=0)
     vocab_file: Optional[Path] = None
     vocabulary: Literal["extend", "replace"] = "extend"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    n_samples: int = Field(0, ge=0)
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     compile: bool = False
     shard_tokens: int = Field(1_000_000, ge=1)
     n_process: int = Field(1, ge=-1)
@@ -107,6 +110,9 @@ class LMConfig(BaseModel):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the large matrix products."""
+        if self.precision == "auto":
+            half = multiplies_bfloat16(get_torch_default_device())
+            return torch.bfloat16 if half else torch.float32
         return cast(torch.dtype, getattr(torch, self.precision))
 
 

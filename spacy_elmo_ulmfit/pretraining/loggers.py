@@ -42,6 +42,10 @@ def create_lm_console_logger(
         nlp: Language, stdout: IO[str] = sys.stdout, stderr: IO[str] = sys.stderr
     ) -> Tuple[LogStep, Callable[[], None]]:
         printer = Printer(no_print=True)
+        columns = list(_COLUMNS)
+        if nlp.config.get("lm", {}).get("n_samples"):
+            # The loss among a few words is no perplexity.
+            columns[columns.index("TRAIN PPL")] = "SAMPLED"
         steps = nlp.config["training"]["eval_frequency"]
         bar: Optional[tqdm.tqdm] = None
 
@@ -70,7 +74,7 @@ def create_lm_console_logger(
             if bar is not None:
                 bar.close()
 
-        print_row(_COLUMNS)
+        print_row(columns)
         print_row(["-" * width for width in _WIDTHS])
         return log_step, finalize
 

@@ -84,6 +84,7 @@ class LanguageModelTrainer:
             dtype=config.dtype,
             alpha=config.alpha,
             beta=config.beta,
+            n_samples=config.n_samples,
         )
         if config.compile:
             self.objective.compile()

@@ -1,11 +1,9 @@
 """What the two kinds of language model are trained to do, on windows of text."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Protocol, Tuple, cast
+from typing import Any, Dict, Optional, Protocol, Tuple
 
-import numpy
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..modules.awd_lstm import (
@@ -15,19 +13,25 @@ from ..modules.awd_lstm import (
     map_state,
 )
 from ..modules.bilm import BiLM, BiLMState
-from ..modules.heads import softmax_loss
 from ..text import BEGIN_SENTENCE, END_SENTENCE, LMTokenizer, Vocabulary
 from ..text.vocabulary import BILM_SPECIALS
 from ..text.vocabulary import UNKNOWN as BILM_UNKNOWN
 from .layout import NO_TARGET, Window
+from .word_losses import (
+    LanguageModel,
+    SampledSoftmaxLoss,
+    SoftmaxLoss,
+    WordLoss,
+    softmax_of,
+)
 
 
 @dataclass
 class StepResult:
     """What one window gave.
 
-    losses (Tensor): Summed negative log-likelihood of each direction, in nats.
-        *Shape:* `(n_directions,)`
+    losses (Tensor): Summed loss of each direction: the negative log-likelihood in
+        nats, or what takes its place in training. *Shape:* `(n_directions,)`
     n_targets (int): Targets per direction.
     penalty (Tensor): Regularisation of the window, a scalar.
     state (Any): The carried state.
@@ -100,6 +104,7 @@ def create_objective(
     dtype: torch.dtype = torch.float32,
     alpha: float = 0.0,
     beta: float = 0.0,
+    n_samples: int = 0,
 ) -> Objective:
     """Set up the objective of a module.
 
@@ -107,25 +112,30 @@ def create_objective(
     dtype (torch.dtype): Precision of the large matrix products.
     alpha (float): Weight of AR, for the AWD-LSTM.
     beta (float): Weight of TAR, for the AWD-LSTM.
+    n_samples (int): Words of a sampled softmax, 0 for the model's own softmax.
     RETURNS (Objective): The objective.
+    RAISES (ValueError): If the module has no softmax, or not one for the samples.
     """
+    if not isinstance(module, (BiLM, AWDLSTM)):
+        raise TypeError(f"No language model objective for {type(module).__name__}.")
+    softmax_of(module)
+    loss = _create_loss(module, n_samples, dtype)
     if isinstance(module, BiLM):
-        return BiLMObjective(module, dtype)
-    if isinstance(module, AWDLSTM):
-        return AWDLSTMObjective(module, dtype, alpha, beta)
-    raise TypeError(f"No language model objective for {type(module).__name__}.")
+        return BiLMObjective(module, loss)
+    return AWDLSTMObjective(module, loss, dtype=dtype, alpha=alpha, beta=beta)
+
+
+def _create_loss(module: LanguageModel, n_samples: int, dtype: torch.dtype) -> WordLoss:
+    if n_samples:
+        return SampledSoftmaxLoss(module, n_samples, dtype)
+    return SoftmaxLoss(module, dtype)
 
 
 class BiLMObjective:
     """Predict the next word and the previous word, one softmax for both."""
 
-    def __init__(self, module: BiLM, dtype: torch.dtype) -> None:
-        if module.softmax is None:
-            raise ValueError(
-                "This biLM has no softmax, so it can neither be trained nor evaluated "
-                "as a language model."
-            )
-        self.module, self.dtype = module, dtype
+    def __init__(self, module: BiLM, loss: WordLoss) -> None:
+        self.module, self.loss = module, loss
         self._stream = module.stream
         self.directions = ("forward", "backward")[: module.n_directions]
         self.device = module.warm_hidden.device
@@ -148,13 +158,9 @@ class BiLMObjective:
         words = torch.from_numpy(window.words).long().to(self.device)
         word_index = torch.from_numpy(window.inputs).to(self.device)
         outputs, state = self._stream(words, word_index, state)
-        weight, bias = cast(Tuple[Tensor, Tensor], self.module.softmax)
-        losses = [
-            _direction_loss(output, goal, weight, bias, self.dtype)
-            for output, goal in zip(outputs, window.targets)
-        ]
+        losses = self.loss(list(outputs), window.targets)
         n_targets = int((window.targets[0] != NO_TARGET).sum())
-        return StepResult(torch.stack(losses), n_targets, outputs.new_zeros(()), state)
+        return StepResult(losses, n_targets, outputs.new_zeros(()), state)
 
 
 class AWDLSTMObjective:
@@ -163,9 +169,15 @@ class AWDLSTMObjective:
     directions: Tuple[str, ...] = ("forward",)
 
     def __init__(
-        self, module: AWDLSTM, dtype: torch.dtype, alpha: float, beta: float
+        self,
+        module: AWDLSTM,
+        loss: WordLoss,
+        *,
+        dtype: torch.dtype,
+        alpha: float,
+        beta: float,
     ) -> None:
-        self.module, self.dtype = module, dtype
+        self.module, self.loss, self.dtype = module, loss, dtype
         self._encode = module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
@@ -190,35 +202,12 @@ class AWDLSTMObjective:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=half):
             encoded = self._encode(ids, state)
         output = encoded.output.float()
-        loss = _direction_loss(
-            output,
-            window.targets[0],
-            self.module.embedding.weight,
-            self.module.decoder_bias,
-            self.dtype,
-        )
         penalty = activation_regularization(
             output, encoded.raw_outputs[-1], self.alpha, self.beta
         )
         return StepResult(
-            loss.unsqueeze(0),
+            self.loss([output], window.targets),
             int((window.targets[0] != NO_TARGET).sum()),
             penalty,
             map_state(detach_state(encoded.state), torch.Tensor.float),
         )
-
-
-def _direction_loss(
-    output: Tensor,
-    targets: NDArray[numpy.int64],
-    weight: Tensor,
-    bias: "Tensor | None",
-    dtype: torch.dtype,
-) -> Tensor:
-    goals = torch.from_numpy(numpy.ascontiguousarray(targets)).to(output.device)
-    goals = goals.reshape(-1)
-    hidden = output.reshape(len(goals), -1)
-    keep = goals != NO_TARGET
-    if not bool(keep.all()):
-        hidden, goals = hidden[keep], goals[keep]
-    return softmax_loss(hidden, goals, weight, bias, dtype=dtype)

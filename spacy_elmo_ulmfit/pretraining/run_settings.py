@@ -24,6 +24,7 @@ _CHANGEABLE = (
     "drop_mult",
     "alpha",
     "beta",
+    "n_samples",
     "precision",
     "compile",
     "n_process",

@@ -26,9 +26,10 @@ def info(step=10, loss=2.0, **scores):
     }
 
 
-def log(*rows, **settings):
+def log(*rows, n_samples=0, **settings):
     nlp, stdout, stderr = spacy.blank("en"), io.StringIO(), io.StringIO()
     nlp.config["training"]["eval_frequency"] = 5
+    nlp.config["lm"] = {"n_samples": n_samples}
     logger = create_lm_console_logger(**{"progress_bar": False, **settings})
     log_step, finalize = logger(nlp, stdout, stderr)
     for row in rows:
@@ -51,6 +52,13 @@ def test_a_model_of_one_direction_has_an_empty_column():
     stdout, _ = log(info())
     header, _, row = stdout.splitlines()
     assert len(row) == len(header) and len(row.split()) == 8
+
+
+def test_a_sampled_loss_is_not_called_perplexity():
+    header = log(info())[0].splitlines()[0]
+    sampled = log(info(), n_samples=100)[0].splitlines()[0]
+    assert "TRAIN PPL" in header and "SAMPLED" not in header
+    assert "SAMPLED" in sampled and "TRAIN PPL" not in sampled
 
 
 def test_row_before_training_has_no_training_perplexity():

@@ -172,17 +172,17 @@ def assert_same_weights(one, other):
         assert torch.equal(value, other.module.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("step", [3, 4, 7, 8])
+@pytest.mark.parametrize("step, n_samples", [(3, 0), (4, 0), (7, 5), (8, 0)])
 def test_a_killed_and_resumed_run_is_exactly_an_uninterrupted_one(
-    setup, step, monkeypatch
+    setup, step, n_samples, monkeypatch
 ):
-    whole = setup()
+    whole = setup(n_samples=n_samples)
     metrics = run(whole)
-    killed = setup()
+    killed = setup(n_samples=n_samples)
     run_until(killed, step, monkeypatch)
     # A new process would have another random state.
     torch.manual_seed(99)
-    resumed = setup(killed.output.parent, resume=True)
+    resumed = setup(killed.output.parent, resume=True, n_samples=n_samples)
     assert run(resumed, resume=True) == metrics
     assert sorted(log_of(whole)) == list(range(10))
     assert log_of(resumed) == log_of(whole)

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_elmo_ulmfit.modules.awd_lstm import activation_regularization
+from spacy_elmo_ulmfit.modules.sampled_softmax import sample_words
+from spacy_elmo_ulmfit.pretraining import word_losses
 from spacy_elmo_ulmfit.pretraining.layout import NO_TARGET, create_layout
 from spacy_elmo_ulmfit.pretraining.objectives import (
     build_vocabulary,
@@ -139,9 +141,10 @@ def reference_losses(setting, rows, kind):
     return torch.stack(losses)
 
 
+@pytest.mark.parametrize("cutoffs", [(), (4, 9)])
 @pytest.mark.parametrize("pad", [True, False])
-def test_losses_are_the_cross_entropy_of_plain_logits(kind, pad):
-    setting = make_setting(kind, DOCUMENTS)
+def test_losses_are_the_cross_entropy_of_plain_logits(kind, pad, cutoffs):
+    setting = make_setting(kind, DOCUMENTS, softmax_cutoffs=cutoffs)
     objective = create_objective(setting.module)
     rows = rows_of(setting, 2, pad)
     result = step_of(setting, rows, objective)
@@ -175,6 +178,35 @@ def test_a_window_without_any_target_has_no_loss(kind):
     window = text_of(setting).window(inputs, targets)
     result = objective.step(window, objective.zero_state(2))
     assert result.n_targets == 0 and not result.losses.any()
+
+
+def test_a_step_samples_once_for_all_directions(kind, monkeypatch):
+    setting = make_setting(kind, DOCUMENTS)
+    objective = create_objective(setting.module, n_samples=4)
+    rows = rows_of(setting, 2, pad=True)
+    drawn = []
+
+    def sample(*arguments):
+        drawn.append(sample_words(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(word_losses, "sample_words", sample)
+    result = step_of(setting, rows, objective)
+    assert len(drawn) == 1 and len(drawn[0].ids) == 4
+    assert len(result.losses) == len(objective.directions)
+    result.losses.sum().backward()
+    assert all(p.grad is not None for p in setting.module.parameters())
+
+
+def test_sampled_losses_are_near_the_full_ones_if_nearly_all_are_sampled(kind):
+    setting = make_setting(kind, DOCUMENTS)
+    losses = []
+    for n_samples in (0, len(setting.vocabulary) - 1):
+        objective = create_objective(setting.module, n_samples=n_samples)
+        rows = rows_of(setting, 2, pad=True)
+        result = step_of(setting, rows, objective)
+        losses.append(result.losses)
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.0)
 
 
 def test_penalty_of_the_awd_lstm_is_ar_and_tar():

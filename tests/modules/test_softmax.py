@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from spacy_elmo_ulmfit.modules.heads import SoftmaxHead, softmax_loss
+from spacy_elmo_ulmfit.modules.softmax import softmax_loss
 
 
 def inputs(n_rows, bias=True, width=6, n_words=9):
@@ -66,8 +66,3 @@ def test_evaluation_computes_no_gradients():
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         softmax_loss(hidden, targets, weight, offset)
     assert counter.get_total_flops() == 2 * hidden.shape[0] * weight.numel()
-
-
-def test_a_tied_head_has_a_bias_of_its_own_and_no_weights():
-    head = SoftmaxHead(3, 4, tied=True)
-    assert [tuple(p.shape) for p in head.parameters()] == [(4,)]
