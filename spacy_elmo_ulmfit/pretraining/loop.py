@@ -89,15 +89,6 @@ class LanguageModelTrainer:
         if config.compile:
             self.objective.compile()
         self.state = self.objective.zero_state(config.batch_size)
-        self.windows = create_training_text(
-            config.rows,
-            train,
-            create_layout(module, vocabulary, indexer),
-            variable_bptt=config.variable_bptt,
-            batch_size=config.batch_size,
-            bptt=config.bptt,
-            seed=config.seed,
-        )
         self._saver = PipelineSaver(
             nlp,
             config.component,
@@ -105,6 +96,15 @@ class LanguageModelTrainer:
             indexer=indexer,
             dev=dev,
             config_at_rest=module.config,
+        )
+        self.text = create_training_text(
+            config.rows,
+            train,
+            create_layout(module, vocabulary, indexer),
+            variable_bptt=config.variable_bptt,
+            batch_size=config.batch_size,
+            bptt=config.bptt,
+            seed=config.seed,
         )
         module.config = scale_dropouts(module.config, config.drop_mult)
         groups = parameter_groups(module, config.lr_decay, config.trainable_groups)
@@ -171,24 +171,25 @@ class LanguageModelTrainer:
     def _windows(self) -> Iterator[TrainingWindow]:
         progress = self.progress
         start = Position(progress.epoch, progress.shard, progress.position)
-        windows = self.windows.following(start)
-        while not progress.is_done(self.config):
-            window = next(windows)
+        for window in self.text.following(start):
+            if progress.is_done(self.config):
+                return
             progress.epoch, progress.shard, progress.position = window.end
-            if window.fresh:
-                self.state = self.objective.zero_state(window.window.batch_size)
             yield window
 
     def _update(self, windows: Iterator[TrainingWindow], rate: float) -> None:
         config, progress = self.config, self.progress
-        place = f"epoch {progress.epoch}, from token {progress.position} of each row on"
+        place = (
+            f"epoch {progress.epoch}, shard {progress.shard}, from token "
+            f"{progress.position} of each row on"
+        )
         self.module.train()
-        n_windows, share = config.accumulate_gradient, 0.0
+        scales = []
         try:
-            for window in itertools.islice(windows, n_windows):
+            for window in itertools.islice(windows, config.accumulate_gradient):
                 self._read(window)
-                share += window.rate_scale / n_windows
-            self._gradient_step.take(rate * share)
+                scales.append(window.rate_scale)
+            self._gradient_step.take(rate * sum(scales) / config.accumulate_gradient)
         except FloatingPointError as error:
             message = f"{error} at step {progress.step + 1} ({place})"
             raise self._divergence(message) from error
@@ -197,7 +198,9 @@ class LanguageModelTrainer:
 
     def _read(self, window: TrainingWindow) -> None:
         config, progress = self.config, self.progress
-        if config.reset_probability and not window.fresh:
+        if window.fresh:
+            self.state = self.objective.zero_state(window.window.batch_size)
+        elif config.reset_probability:
             keep = (torch.rand(config.batch_size) >= config.reset_probability).float()
             self.state = self.objective.mask_state(self.state, keep)
         result = self.objective.step(window.window, self.state)

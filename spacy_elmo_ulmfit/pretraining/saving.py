@@ -13,8 +13,8 @@ from ..replacing import replace_directory
 from ..text import BEGIN_SENTENCE, ByteIndexer, Indexer
 from ..text.neutral import store_warm_state
 from .progress import Progress
-from .shards import ShardedStream
 from .stream import TokenStream
+from .training_text import Streams
 
 # Sentences whose states make the warm state.
 _N_NEUTRAL = 5
@@ -27,7 +27,7 @@ class PipelineSaver:
     component (str): Name of the language model's component.
     module (nn.Module): The language model in it.
     indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
-    dev (ShardedStream): Held-out text; states after its sentences are the warm state.
+    dev (Streams): Held-out text; states after its sentences are the warm state.
     config_at_rest (Any): Settings of the module outside of this training.
     """
 
@@ -38,7 +38,7 @@ class PipelineSaver:
         module: nn.Module,
         *,
         indexer: Optional[Indexer],
-        dev: ShardedStream,
+        dev: Streams,
         config_at_rest: Any,
     ) -> None:
         self.nlp, self.component, self.module = nlp, component, module

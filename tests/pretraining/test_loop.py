@@ -162,9 +162,7 @@ def log_of(trainer):
 def n_columns(trainer):
     """Return the length of the rows of an epoch."""
     (stream,) = trainer.train_stream
-    return (
-        trainer.windows.read(stream).rows(stream.tokens, 2, pad=False).inputs.shape[2]
-    )
+    return trainer.text.read(stream).rows(stream.tokens, 2, pad=False).inputs.shape[2]
 
 
 def assert_same_weights(one, other):
@@ -685,7 +683,7 @@ def test_what_is_not_finite_is_placed_and_costs_no_good_weights(
     message, path = str(error.value), checkpoint_files(trainer.output)[0]
     # An epoch of the biLM has five windows, one of the AWD-LSTM four.
     token = {"bilm": 0, "awd_lstm": 5}[kind]
-    assert f"at step 6 (epoch 1, from token {token} of each row on)" in message
+    assert f"at step 6 (epoch 1, shard 0, from token {token} of each row on)" in message
     assert str(path) in message and "model-best" in message
     assert path.stem == "0000000003"
     resumed = setup(
