@@ -28,6 +28,7 @@ import torch
 import typer
 from _runs import DATA, RESULTS, commit, machine, markdown_table
 
+from spacy_elmo_ulmfit.cli._util import select_kernels
 from spacy_elmo_ulmfit.modules import AWDLSTM, AWDLSTMConfig
 from spacy_elmo_ulmfit.pretraining.gradient_step import GradientStep
 from spacy_elmo_ulmfit.pretraining.layout import Window
@@ -76,7 +77,7 @@ def compare(
     data: Path = DATA,
     fastai_python: Path = typer.Option(..., help="Python with fastai 2"),
     steps: int = typer.Option(8, help="Timed steps of each variant"),
-    names: str = typer.Option("full,sampled,adaptive", help="Variants, with commas"),
+    names: str = typer.Option("", help="Variants, with commas; else those that pay"),
     threads: int = typer.Option(2, help="Threads of each variant"),
     output: Path = typer.Option(RESULTS, help="Where to write the results"),
 ) -> None:
@@ -86,7 +87,7 @@ def compare(
         write_tokens(data / "wikitext-2", folder, steps + 1)
         own = [sys.executable, __file__, "take-steps", folder]
         commands: Dict[str, List[Any]] = {"fastai": [fastai_python, FASTAI, folder]}
-        commands.update({name: [*own, name] for name in names.split(",")})
+        commands.update({name: [*own, name] for name in chosen_variants(names)})
         rows = take_turns(commands, steps, threads)
     compare_with_first(rows)
     results = {
@@ -96,6 +97,7 @@ def compare(
         },
         "commit": commit(),
         "threads": threads,
+        "load": round(os.getloadavg()[1], 1),
         "settings": SETTINGS,
         "rows": rows,
     }
@@ -109,6 +111,8 @@ def compare(
 @app.command()
 def take_steps(folder: Path, name: str) -> None:
     """Take one step for each line on standard input; print what it took."""
+    # Kernels are chosen as in a command.
+    select_kernels(-1)
     variant = next(variant for variant in VARIANTS if variant.name == name)
     trainer = _Trainer(folder, variant)
     print(json.dumps({}), flush=True)
@@ -156,7 +160,8 @@ class _Trainer:
     def step(self, number: int) -> float:
         """Learn from a window; return its mean loss."""
         self.module.train()
-        result = self.objective.step(self._window(self.train, number), self.state)
+        window = self._window(self.train, number)
+        result = self.objective.step(window, self.state)
         self.state = result.state
         loss = result.losses.sum()
         self.gradients.add(loss, result.penalty, result.n_targets)
@@ -192,6 +197,19 @@ class _Trainer:
             rows[None, :, first : first + width] for first in (start, start + 1)
         )
         return Window(inputs, targets)
+
+
+def chosen_variants(names: str) -> List[str]:
+    """Return the variants named, or those whose precision the machine multiplies."""
+    if not names:
+        fast = multiplies_bfloat16(torch.device("cpu"))
+        return [v.name for v in VARIANTS if fast or v.precision == "float32"]
+    known = [variant.name for variant in VARIANTS]
+    chosen = names.split(",")
+    for name in chosen:
+        if name not in known:
+            raise typer.BadParameter(f"{name} is none of: {', '.join(known)}.")
+    return chosen
 
 
 def write_tokens(data: Path, folder: Path, n_steps: int) -> None:
@@ -304,7 +322,8 @@ def format_table(results: Dict[str, Any]) -> str:
     return (
         f"{results['threads']} threads, torch {results['machine']['torch']}; the processor "
         f"multiplies bfloat16: {results['machine']['bfloat16']}. Medians of {steps} steps "
-        f"taken in turn.\n\n{markdown_table(header, rows)}"
+        f"taken in turn, load of the machine {results['load']}: where that is above the "
+        f"threads, only CPU time counts, and tokens/s say little.\n\n{markdown_table(header, rows)}"
     )
 
 

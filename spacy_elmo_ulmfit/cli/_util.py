@@ -52,8 +52,16 @@ def prepare(
     setup_gpu(use_gpu)
     if threads:
         torch.set_num_threads(threads)
-    # This process is ours. On CPUs without AMX it selects faster kernels of full
-    # precision; with AMX it would mean bfloat16. On GPUs it selects TensorFloat-32.
+    select_kernels(use_gpu)
+
+
+def select_kernels(use_gpu: int) -> None:
+    """Select the fastest kernels for matrices of this process, which must be ours.
+
+    use_gpu (int): GPU ID or -1 for the CPU.
+    """
+    # On CPUs without AMX these are of full precision; with AMX it would mean bfloat16.
+    # On GPUs it means TensorFloat-32.
     torch.set_float32_matmul_precision("medium")
     if use_gpu < 0 and _matmul_error() > _EXACT:
         torch.set_float32_matmul_precision("highest")

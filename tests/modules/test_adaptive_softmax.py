@@ -1,5 +1,7 @@
 """Adaptive softmax: equal to a plain computation, and a distribution over all words."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -8,6 +10,8 @@ from spacy_elmo_ulmfit.modules.adaptive_softmax import (
     adaptive_log_probs,
     adaptive_softmax_loss,
 )
+
+from ..util import tiny_awd_lstm, tiny_bilm
 
 N_WORDS, WIDTH = 12, 5
 CUTOFFS = [[3], [1], [4, 7], [2, 3, 11]]
@@ -78,3 +82,34 @@ def test_a_batch_without_rare_words_has_a_loss():
 def test_cutoffs_that_leave_no_words_are_refused(cutoffs):
     with pytest.raises(ValueError, match="softmax_cutoffs = .*12 words"):
         Clusters(WIDTH, N_WORDS, cutoffs)
+
+
+MODELS = {
+    "biLM": tiny_bilm,
+    "tied biLM": partial(
+        tiny_bilm, filters=(), word_dim=5, n_input_words=11, tie_softmax=True
+    ),
+    "AWD-LSTM, always tied": tiny_awd_lstm,
+}
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_models_learn_their_words_through_the_clusters(model):
+    plain = MODELS[model]()
+    module = MODELS[model](softmax_cutoffs=(3, 6))
+    # Nothing but the clusters' own vectors is new.
+    new = set(module.state_dict()) - set(plain.state_dict())
+    assert {name.split(".")[-2] for name in new} == {"clusters"} and len(new) == 2
+    softmax = module.softmax
+    hidden = torch.randn(7, softmax.weight.shape[1])
+    targets = torch.arange(7)
+    torch.testing.assert_close(softmax.logits(hidden).exp().sum(1), torch.ones(7))
+    softmax.loss(hidden, targets).backward()
+    learnt = {name for name, p in module.named_parameters() if p.grad is not None}
+    assert new < learnt and len(learnt) == 4
+
+
+def test_an_awd_lstm_predicts_log_probabilities():
+    module = tiny_awd_lstm(softmax_cutoffs=(3, 6))
+    log_probs, _, _ = module(torch.tensor([[2, 3, 4]]))
+    torch.testing.assert_close(log_probs.exp().sum(2), torch.ones(1, 3))

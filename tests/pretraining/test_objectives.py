@@ -203,8 +203,7 @@ def test_sampled_losses_are_near_the_full_ones_if_nearly_all_are_sampled(kind):
     losses = []
     for n_samples in (0, len(setting.vocabulary) - 1):
         objective = create_objective(setting.module, n_samples=n_samples)
-        rows = rows_of(setting, 2, pad=True)
-        result = step_of(setting, rows, objective)
+        result = step_of(setting, rows_of(setting, 2, pad=True), objective)
         losses.append(result.losses)
     torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.0)
 
