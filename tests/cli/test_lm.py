@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 import spacy
 import srsly
+from spacy.tokens import DocBin
 
 from ..conftest import AWD_LSTM, BILM, TEXTS
 
@@ -159,6 +161,43 @@ def test_a_killed_run_resumes_step_for_step(config, text, tmp_path):
     assert "--resume" in run("pretrain", *arguments("killed"), code=1)
     run("pretrain", *arguments("killed"), "--resume")
     assert losses("killed") == losses("whole")
+
+
+def test_text_in_many_files_is_read_once_in_parallel_and_in_shards(config, tmp_path):
+    folder = tmp_path / "texts" / "deeper"
+    folder.mkdir(parents=True)
+    srsly.write_gzip_jsonl(folder / "a.jsonl.gz", ({"text": t} for t in TEXTS * 20))
+    (folder / "b.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    nlp = spacy.blank("en")
+    DocBin(docs=map(nlp.make_doc, TEXTS * 10)).to_disk(folder / "c.spacy")
+    arguments = [
+        config("awd_lstm_tok2vec"),
+        *("-o", tmp_path / "out"),
+        *paths(tmp_path / "texts"),
+        *("--paths.dev", folder / "*.txt"),
+        *("--lm.n_process", "2"),
+        *("--lm.shard_tokens", "500"),
+    ]
+    assert re.search("in [2-9] shards in", run("pretrain", *arguments))
+    assert spacy.load(tmp_path / "out" / "model-best")("Anna").tensor.any()
+    assert not re.search("in [2-9] shards in", run("pretrain", *arguments))
+
+
+def test_a_run_that_is_killed_while_it_reads_starts_anew(config, text, tmp_path):
+    long = tmp_path / "long.txt"
+    long.write_text("".join(f"{t} {i}\n" for i in range(400) for t in TEXTS), "utf-8")
+    arguments = [config("elmo_tok2vec"), "-o", tmp_path / "out", *paths(text)]
+    arguments += ["--paths.train", long, "--lm.checkpoint_frequency", "1000"]
+    process = start("pretrain", *arguments, "--lm.shard_tokens", "1000")
+    shards = tmp_path / "out" / "corpus"
+    while process.poll() is None and not list(shards.glob("train.tmp/*")):
+        os.sched_yield()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    run("pretrain", *arguments, "--lm.max_steps", "1")
+    manifest = srsly.read_json(shards / "train" / "manifest.json")
+    assert sorted(path.name for path in shards.iterdir()) == ["dev", "train"]
+    assert sum(shard["n_docs"] for shard in manifest["shards"]) == 400 * len(TEXTS)
 
 
 def test_a_terminated_run_saves_and_says_how_to_go_on(config, text, tmp_path):

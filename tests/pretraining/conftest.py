@@ -1,11 +1,21 @@
-"""Streams with the vocabulary and the model that fit them."""
+"""Streams with the vocabulary and the model that fit them, and windows of them."""
 
-from typing import Any, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
 import pytest
 from torch import nn
 
-from spacy_elmo_ulmfit.pretraining.objectives import build_vocabulary
+from spacy_elmo_ulmfit.pretraining.layout import (
+    ModelText,
+    Rows,
+    Window,
+    create_layout,
+)
+from spacy_elmo_ulmfit.pretraining.objectives import (
+    Objective,
+    StepResult,
+    build_vocabulary,
+)
 from spacy_elmo_ulmfit.pretraining.stream import TokenStream
 from spacy_elmo_ulmfit.text import DocTokenizer, Vocabulary
 
@@ -33,6 +43,30 @@ def make_setting(kind: str, documents: Any, min_freq: int = 1, **sizes: Any) -> 
     if kind == "qrnn":
         sizes["rnn"] = "qrnn"
     return Setting(build(n_words=len(vocabulary), **sizes), stream, vocabulary)
+
+
+def text_of(setting: Setting) -> ModelText:
+    """Return the text as the model reads it."""
+    return create_layout(setting.module, setting.vocabulary)(setting.stream)
+
+
+def rows_of(setting: Setting, batch_size: int, pad: bool = False) -> Rows:
+    """Return the text in rows."""
+    return text_of(setting).rows(setting.stream.tokens, batch_size, pad=pad)
+
+
+def windows_of(setting: Setting, rows: Rows, n_steps: int) -> Iterator[Window]:
+    """Yield rows in windows of so many tokens."""
+    text = text_of(setting)
+    for start in range(0, rows.inputs.shape[2], n_steps):
+        window = slice(start, start + n_steps)
+        yield text.window(rows.inputs[:, :, window], rows.targets[:, :, window])
+
+
+def step_of(setting: Setting, rows: Rows, objective: Objective) -> StepResult:
+    """Read rows as one window, from zeros."""
+    window = text_of(setting).window(*rows)
+    return objective.step(window, objective.zero_state(window.batch_size))
 
 
 @pytest.fixture(params=KINDS)

@@ -8,8 +8,8 @@ from spacy_elmo_ulmfit.pretraining.evaluate import evaluate_language_model
 from spacy_elmo_ulmfit.pretraining.objectives import create_objective
 
 from ..util import make_doc, stream_of
-from .conftest import make_setting
-from .test_objectives import reference_losses, rows_of, step_of
+from .conftest import make_setting, rows_of, step_of
+from .test_objectives import reference_losses
 
 DOCUMENTS = [["a", "b", "c"], ["d"], ["e", "a"], ["b", "f", "g", "h", "i"]]
 

@@ -12,8 +12,8 @@ from spacy_elmo_ulmfit.pretraining.windows import (
     held_out_windows,
 )
 
-from ..util import char_ids, stream_of
-from .conftest import make_doc, make_setting
+from ..util import char_ids, make_doc, stream_of
+from .conftest import make_setting
 
 START = Position(0, 0, 0)
 # Each word occurs once, so that what is read tells where it is from.
