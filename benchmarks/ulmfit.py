@@ -241,12 +241,12 @@ def agnews(
 def imdb(
     data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
 ) -> None:
-    """IMDb with the shipped AWD-LSTM: 1,000 labels and 1,000 more reviews without."""
+    """IMDb with the shipped AWD-LSTM: 1,000 labels and 10,000 more reviews without."""
     folder = work / "imdb"
     corpus = folder / "corpus"
     records = shuffled(read_records(data / "imdb" / "train.jsonl.gz"), seed=0)
     train, dev = balanced(records, 1000), balanced(records[::-1], 1000)
-    more = unlabelled_reviews(data / "imdb" / "unsup.txt.xz", 1000)
+    more = unlabelled_reviews(data / "imdb" / "unsup.txt.xz", 10_000)
     text = {
         "paths.train": write_texts([*texts(train), *more], corpus / "lm_train.jsonl"),
         "paths.dev": write_texts(texts(shuffled(dev, 0)[:50]), corpus / "lm_dev.jsonl"),
@@ -257,11 +257,12 @@ def imdb(
         {
             **text,
             "lm.vocabulary": "replace",
-            "lm.max_vocab": 12000,
+            "lm.max_vocab": 16000,
             "lm.min_freq": 2,
             "lm.batch_size": 32,
-            "lm.max_steps": 290,
-            "lm.eval_frequency": 145,
+            "lm.max_steps": 2000,
+            "lm.eval_frequency": 500,
+            "lm.checkpoint_frequency": 100,
         },
     )
     task = Task(
@@ -271,7 +272,7 @@ def imdb(
         write_corpus(dev, corpus, "dev"),
         {},
         "1,000 other reviews are scored, half of them positive, as are the labelled "
-        "ones. The language model was fine-tuned on the labelled and 1,000 more reviews.",
+        "ones. The language model was fine-tuned on the labelled and 10,000 more reviews.",
     )
     report(task, work, seeds, jobs)
 
