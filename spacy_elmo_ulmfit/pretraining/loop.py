@@ -96,7 +96,7 @@ class LanguageModelTrainer:
         self.objective = self._create_objective(teacher)
         if config.compile:
             self.objective.compile()
-        self.state: Any = None
+        self.state = self.objective.zero_state(config.batch_size // workers.size)
         self._saver = PipelineSaver(
             nlp,
             config.component,
