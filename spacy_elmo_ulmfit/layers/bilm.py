@@ -19,7 +19,7 @@ from .types import DocLayers, LanguageModelT
 # What only the weights know.
 FROM_WEIGHTS = (
     "n_words", "n_characters", "padding_character", "n_input_words", "project_tokens",
-    "project_cells", "forget_bias", "aligned",
+    "project_cells", "forget_bias", "target_dim", "aligned",
 )  # fmt: skip
 
 

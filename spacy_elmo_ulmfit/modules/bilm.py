@@ -59,6 +59,8 @@ class BiLMConfig:
     tie_softmax (bool): Whether the softmax has the weights of the input words.
     softmax_cutoffs (Sequence[int]): Where the clusters of an adaptive softmax begin,
         counted in words; none for a full softmax.
+    target_dim (int): Width of the word vectors that outputs are mapped to, in a model that
+        predicts those instead of words; 0 for none.
     aligned (bool): Whether there is a matrix that maps the vectors of this language
         into those of another.
     """
@@ -88,6 +90,7 @@ class BiLMConfig:
     n_words: int = 0
     tie_softmax: bool = False
     softmax_cutoffs: Sequence[int] = ()
+    target_dim: int = 0
     aligned: bool = False
 
 
@@ -143,6 +146,9 @@ class BiLM(nn.Module):
             if config.n_words
             else None
         )
+        self.vector_head = (
+            nn.Linear(width, config.target_dim) if config.target_dim else None
+        )
         shape = (self.n_directions, config.n_layers, 1)
         self.register_buffer("warm_hidden", torch.zeros(*shape, width))
         self.register_buffer("warm_cell", torch.zeros(*shape, config.cell_dim))
@@ -187,7 +193,7 @@ class BiLM(nn.Module):
             (f"forward_layers.{i}.", f"backward_layers.{i}.")
             for i in range(self.config.n_layers)
         ]
-        return [("token_encoder.",), *layers, ("head.",)]
+        return [("token_encoder.",), *layers, ("head.", "vector_head.")]
 
     @property
     def softmax(self) -> Optional[Softmax]:

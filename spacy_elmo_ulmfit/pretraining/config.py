@@ -75,6 +75,8 @@ class LMConfig(BaseModel):
     distillation (Optional[DistillationConfig]): In `lm finetune`: the pipeline is the
         teacher of a new model, that of the config.
     n_samples (int): Words of a sampled softmax, 0 for the full one.
+    target_vectors (Optional[str]): A pipeline whose word vectors a new biLM learns to
+        predict, instead of words by a softmax.
     precision (str): Type of the large matrix products: `"float32"`, `"bfloat16"` or, on
         a GPU, `"float16"` with scaled losses; `"auto"` for `"bfloat16"` where the machine
         multiplies it itself, and else `"float32"`.
@@ -118,6 +120,7 @@ class LMConfig(BaseModel):
     vocabulary: Literal["extend", "replace"] = "extend"
     distillation: Optional[DistillationConfig] = None
     n_samples: int = Field(0, ge=0)
+    target_vectors: Optional[str] = None
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     compile: bool = False
     shard_tokens: int = Field(1_000_000, ge=1)
@@ -165,6 +168,11 @@ def resolve_lm_config(config: Config) -> LMConfig:
         raise ValueError(
             "[lm.distillation] compares whole distributions, [lm] n_samples samples words: "
             "set n_samples = 0, or leave the distillation out."
+        )
+    if settings.target_vectors and (settings.n_samples or settings.distillation):
+        raise ValueError(
+            "[lm] target_vectors leaves out the softmax, which n_samples and distillation "
+            "are about: leave those out, or target_vectors."
         )
     if settings.unfreeze_steps and not settings.trainable_groups:
         raise ValueError(

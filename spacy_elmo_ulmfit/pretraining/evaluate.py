@@ -1,21 +1,22 @@
-"""Perplexity over a held-out text: full softmax, every token once, states carried."""
+"""How well a held-out text is predicted: every token once, states carried."""
 
 import math
-from typing import Dict, Iterable, Optional
+from typing import Dict, Iterable, Optional, Tuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..modules.bilm import BiLM
 from ..text import Indexer, Vocabulary
-from .layout import NO_TARGET, create_layout
-from .objectives import create_objective
+from .layout import NO_TARGET, Window, create_layout
+from .objectives import Objective, create_objective
 from .stream import TokenStream
+from .target_vectors import VectorLoss, have_vectors
 from .windows import held_out_windows
 
 _WINDOW = 128
 
 
-@torch.no_grad()
 def evaluate_language_model(
     module: nn.Module,
     streams: Iterable[TokenStream],
@@ -23,7 +24,7 @@ def evaluate_language_model(
     *,
     indexer: Optional[Indexer] = None,
 ) -> Dict[str, float]:
-    """Compute the perplexity of a text.
+    """Compute the perplexity of a text, by the whole softmax.
 
     module (nn.Module): A biLM with its softmax, or an AWD-LSTM.
     streams (Iterable[TokenStream]): The shards of the text.
@@ -38,25 +39,20 @@ def evaluate_language_model(
     objective = create_objective(module)
     layout = create_layout(module, vocabulary, indexer)
     log_probs = vocabulary.unigram_log_probs()
-    losses = torch.zeros(len(objective.directions), dtype=torch.float64)
-    n_tokens, n_unknown, unigram = 0, 0, 0.0
-    state = None
-    was_training = module.training
-    module.eval()
-    for window in held_out_windows(streams, layout, _WINDOW):
-        if state is None:
-            state = objective.zero_state(window.batch_size)
-        result = objective.step(window, state)
-        state = result.state
-        losses += result.losses.double().cpu()
-        n_tokens += result.n_targets
+    n_unknown, unigram = 0, 0.0
+
+    def read(window: Window) -> Window:
+        nonlocal n_unknown, unigram
         targets = window.targets[0][window.targets[0] != NO_TARGET]
         unigram -= float(log_probs[targets].sum())
         n_unknown += int((targets == vocabulary.unknown_id).sum())
-    module.train(was_training)
-    metrics = {"perplexity": _perplexity(float(losses.mean()) / n_tokens)}
+        return window
+
+    windows = map(read, held_out_windows(streams, layout, _WINDOW))
+    losses, n_tokens = _mean_losses(objective, module, windows)
+    metrics = {"perplexity": _perplexity(float(losses.mean()))}
     for direction, loss in zip(objective.directions, losses.tolist()):
-        metrics[f"perplexity_{direction}"] = _perplexity(loss / n_tokens)
+        metrics[f"perplexity_{direction}"] = _perplexity(loss)
     return {
         **metrics,
         "unigram_perplexity": _perplexity(unigram / n_tokens),
@@ -64,6 +60,57 @@ def evaluate_language_model(
         "n_words": len(vocabulary),
         "n_tokens": n_tokens,
     }
+
+
+def evaluate_distance(
+    module: BiLM,
+    streams: Iterable[TokenStream],
+    vocabulary: Vocabulary,
+    target_vectors: Tensor,
+    *,
+    indexer: Optional[Indexer] = None,
+) -> Dict[str, float]:
+    """Compute how far a biLM's predictions are from the vectors of a text's words.
+
+    module (BiLM): A biLM that predicts word vectors.
+    streams (Iterable[TokenStream]): The shards of the text.
+    vocabulary (Vocabulary): The words that may have a vector.
+    target_vectors (Tensor): Their vectors, zeros for those that have none.
+        *Shape:* `(n_words, vector_width)`
+    indexer (Optional[Indexer]): How words are read; by default as UTF-8 bytes.
+    RETURNS (Dict[str, float]): `distance`, the mean cosine distance, and that of each
+        direction; `n_words`, the words that have a vector; `n_tokens`, the number of
+        targets per direction. There is no perplexity.
+    """
+    are_targets = have_vectors(target_vectors)
+    objective = create_objective(module, loss=VectorLoss(module, target_vectors))
+    layout = create_layout(module, vocabulary, indexer, are_targets=are_targets)
+    windows = held_out_windows(streams, layout, _WINDOW)
+    losses, n_tokens = _mean_losses(objective, module, windows)
+    metrics = {"distance": float(losses.mean())}
+    for direction, loss in zip(objective.directions, losses.tolist()):
+        metrics[f"distance_{direction}"] = loss
+    return {**metrics, "n_words": int(are_targets.sum()), "n_tokens": n_tokens}
+
+
+@torch.no_grad()
+def _mean_losses(
+    objective: Objective, module: nn.Module, windows: Iterable[Window]
+) -> Tuple[Tensor, int]:
+    """Return the mean loss of a target in each direction, and the number of targets."""
+    losses = torch.zeros(len(objective.directions), dtype=torch.float64)
+    n_targets, state = 0.0, None
+    was_training = module.training
+    module.eval()
+    for window in windows:
+        if state is None:
+            state = objective.zero_state(window.batch_size)
+        result = objective.step(window, state)
+        state = result.state
+        losses += result.losses.double().cpu()
+        n_targets += result.n_targets
+    module.train(was_training)
+    return losses / max(n_targets, 1.0), round(n_targets)
 
 
 def _perplexity(loss: float) -> float:

@@ -13,7 +13,7 @@ from ..modules.bilm import BiLM
 from ..text import BEGIN_SENTENCE, END_SENTENCE, ByteIndexer, Indexer, Vocabulary
 from .stream import Tokens, TokenStream
 
-# Targets that are there only to fill up a row.
+# Where nothing is predicted: what fills up a row, and words that are no targets.
 NO_TARGET = -1
 
 
@@ -113,13 +113,19 @@ ReadStream = Callable[[TokenStream], ModelText]
 
 
 def create_layout(
-    module: nn.Module, vocabulary: Vocabulary, indexer: Optional[Indexer] = None
+    module: nn.Module,
+    vocabulary: Vocabulary,
+    indexer: Optional[Indexer] = None,
+    *,
+    are_targets: Optional[NDArray[numpy.bool_]] = None,
 ) -> ReadStream:
     """Return how a module reads streams.
 
     module (nn.Module): A biLM or an AWD-LSTM.
     vocabulary (Vocabulary): The words to predict.
     indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
+    are_targets (Optional[NDArray]): Which words a biLM predicts; by default all.
+        *Shape:* `(n_words,)`
     RETURNS (Callable[[TokenStream], ModelText]): Takes a stream.
     """
     if isinstance(module, BiLM):
@@ -128,6 +134,7 @@ def create_layout(
             vocabulary=vocabulary,
             indexer=indexer or ByteIndexer(module.config.max_chars),
             n_directions=module.n_directions,
+            are_targets=are_targets,
         )
     if isinstance(module, AWDLSTM):
         padding = module.config.padding_idx
@@ -145,6 +152,8 @@ class BiLMText:
     vocabulary (Vocabulary): The words to predict.
     indexer (Indexer): How words are read.
     n_directions (int): 2, or 1 for the forward direction alone.
+    are_targets (Optional[NDArray]): Which words of the vocabulary are predicted; by
+        default all. *Shape:* `(n_words,)`
     """
 
     def __init__(
@@ -154,6 +163,7 @@ class BiLMText:
         vocabulary: Vocabulary,
         indexer: Indexer,
         n_directions: int,
+        are_targets: Optional[NDArray[numpy.bool_]] = None,
     ) -> None:
         self.n_directions = n_directions
         # Each sentence begins and ends in the same text.
@@ -162,6 +172,9 @@ class BiLMText:
         ids = indexer.encode([boundaries.get(word, word) for word in stream.types])
         self._words = ids.astype(numpy.int32)
         self._target_ids = numpy.asarray(vocabulary.ids(stream.types))
+        if are_targets is not None:
+            targets = are_targets[self._target_ids]
+            self._target_ids = numpy.where(targets, self._target_ids, NO_TARGET)
         self._begin = stream.types.index(BEGIN_SENTENCE)
         self._end = stream.types.index(END_SENTENCE)
 

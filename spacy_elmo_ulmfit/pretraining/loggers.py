@@ -51,6 +51,8 @@ def create_lm_console_logger(
             # The loss among a few words, or with a teacher's, is no perplexity.
             name = "SAMPLED" if settings.get("n_samples") else "TAUGHT"
             columns[columns.index("TRAIN PPL")] = name
+        if settings.get("target_vectors"):
+            columns[columns.index("DEV PPL")] = "DEV DIST"
         steps = nlp.config["training"]["eval_frequency"]
         bar: Optional[tqdm.tqdm] = None
 
@@ -104,15 +106,18 @@ def silent_logger(*_: Any) -> Tuple[LogStep, Callable[[], None]]:
 def _row(info: Dict[str, Any]) -> Tuple[str, ...]:
     scores = info["other_scores"]
     loss = max(info["losses"].values(), default=0.0)
+    criterion = "distance" if "distance" in scores else "perplexity"
+    form = "{:.4f}" if criterion == "distance" else "{:.2f}"
+    of_loss = math.exp(min(loss, 700.0)) if loss and criterion == "perplexity" else None
     return (
         str(info["epoch"]),
         str(info["step"]),
         f"{info['words']:,}",
         f"{loss:.3f}" if loss else "",
-        f"{math.exp(min(loss, 700.0)):.2f}" if loss else "",
-        f"{scores['perplexity']:.2f}",
-        f"{scores['perplexity_forward']:.2f}",
-        _shown(scores.get("perplexity_backward"), "{:.2f}"),
+        _shown(of_loss, "{:.2f}"),
+        form.format(scores[criterion]),
+        form.format(scores[f"{criterion}_forward"]),
+        _shown(scores.get(f"{criterion}_backward"), form),
         f"{scores['learn_rate']:.2e}",
         _shown(scores.get("grad_norm"), "{:.3g}"),
         _shown(scores.get("tokens_per_second"), "{:,.0f}"),

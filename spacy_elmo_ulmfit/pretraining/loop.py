@@ -13,8 +13,9 @@ from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple,
 import torch
 from spacy.language import Language
 from spacy.util import fix_random_seed
-from torch import nn
+from torch import Tensor, nn
 
+from ..modules.bilm import BiLM
 from ..text import Indexer, Vocabulary
 from .averaging import NTASGD, averaged_weights
 from .carried_state import join_states, plain_state, restored_state, share_of_state
@@ -27,7 +28,7 @@ from .checkpoint import (
 )
 from .config import LMConfig
 from .distillation import create_distillation_objective
-from .evaluate import evaluate_language_model
+from .evaluate import evaluate_distance, evaluate_language_model
 from .freezing import Freezing
 from .gradient_step import GradientStep
 from .layout import create_layout
@@ -47,6 +48,7 @@ from .signals import (
     TrainingInterrupted,
     catch_stop_signals,
 )
+from .target_vectors import VectorLoss, have_vectors
 from .training_text import Position, TrainingWindow
 from .windows import create_training_text
 from .word_losses import LanguageModel
@@ -71,6 +73,8 @@ class LanguageModelTrainer:
     config (LMConfig): Settings.
     output (Path): Directory of the run.
     teacher (Optional[LanguageModel]): A language model to learn from.
+    target_vectors (Optional[Tensor]): Vectors of the vocabulary's words, for a biLM that
+        predicts those instead of words. *Shape:* `(n_words, vector_width)`
     workers (Workers): The processes that train it together.
     """
 
@@ -86,13 +90,19 @@ class LanguageModelTrainer:
         config: LMConfig,
         output: Path,
         teacher: Optional[LanguageModel] = None,
+        target_vectors: Optional[Tensor] = None,
         workers: Workers = ALONE,
     ) -> None:
         self.nlp, self.module, self.vocabulary = nlp, module, vocabulary
         self.indexer = indexer
         self.train_stream, self.dev_stream = train, dev
         self.config, self.output, self.workers = config, output, workers
+        self.target_vectors = target_vectors
+        are_targets = None
         self.progress = Progress()
+        if target_vectors is not None:
+            are_targets = have_vectors(target_vectors)
+            self.progress.criterion = "distance"
         self.objective = self._create_objective(teacher)
         if config.compile:
             self.objective.compile()
@@ -108,7 +118,7 @@ class LanguageModelTrainer:
         self.text = create_training_text(
             config.rows,
             train,
-            create_layout(module, vocabulary, indexer),
+            create_layout(module, vocabulary, indexer, are_targets=are_targets),
             variable_bptt=config.variable_bptt,
             batch_size=config.batch_size,
             bptt=config.bptt,
@@ -135,7 +145,9 @@ class LanguageModelTrainer:
         )
 
     def _create_objective(self, teacher: Optional[LanguageModel]) -> Objective:
-        config = self.config
+        config, loss = self.config, None
+        if self.target_vectors is not None:
+            loss = VectorLoss(cast(BiLM, self.module), self.target_vectors)
         if teacher is not None:
             student = cast(LanguageModel, self.module)
             return create_distillation_objective(student, teacher, config)
@@ -145,6 +157,7 @@ class LanguageModelTrainer:
             alpha=config.alpha,
             beta=config.beta,
             n_samples=config.n_samples,
+            loss=loss,
         )
 
     def train(
@@ -306,20 +319,31 @@ class LanguageModelTrainer:
         if not self.workers.is_main or stop.number is not None:
             return None
         with contextlib.suppress(StopRequested), stop.abandoning():
-            return evaluate_language_model(
-                self.module, self.dev_stream, self.vocabulary, indexer=self.indexer
-            )
+            return self._evaluate()
         return None
 
+    def _evaluate(self) -> Dict[str, float]:
+        module, text, indexer = self.module, self.dev_stream, self.indexer
+        if self.target_vectors is None:
+            return evaluate_language_model(
+                module, text, self.vocabulary, indexer=indexer
+            )
+        vectors = self.target_vectors
+        return evaluate_distance(
+            cast(BiLM, module), text, self.vocabulary, vectors, indexer=indexer
+        )
+
     def _note(self, metrics: Dict[str, float], log_step: LogStep) -> None:
-        progress, perplexity = self.progress, metrics["perplexity"]
-        if not math.isfinite(perplexity):
+        progress = self.progress
+        value = metrics[progress.criterion]
+        if not math.isfinite(value):
             raise self._divergence(
-                f"The held-out perplexity is not a number after step {progress.step}"
+                f"The held-out {progress.criterion} is not a number after step "
+                f"{progress.step}"
             )
         progress.metrics = metrics
-        if perplexity < progress.best_perplexity:
-            progress.best_perplexity, progress.best_step = perplexity, progress.step
+        if value < progress.best_value:
+            progress.best_value, progress.best_step = value, progress.step
             self._save_pipeline(DIRECTORY_BEST)
         left = progress.seconds_left(self.config, self.train_stream.n_tokens)
         progress.log(progress.row(len(self.objective.directions), left))
@@ -341,15 +365,13 @@ class LanguageModelTrainer:
         return {
             "epoch": progress.epoch,
             "step": progress.step,
-            "score": 1.0 / row["perplexity"],
+            "score": 1.0 / row[progress.criterion],
             "other_scores": scores,
             "losses": {
                 name: row.get("loss", 0.0) if name == config.component else 0.0
                 for name in self.nlp.pipe_names
             },
-            "checkpoints": [
-                (1.0 / perplexity, step) for step, perplexity in progress.history
-            ],
+            "checkpoints": [(1.0 / value, step) for step, value in progress.history],
             "seconds": int(progress.seconds),
             "words": progress.n_tokens,
             "max_steps": config.max_steps,
@@ -362,7 +384,7 @@ class LanguageModelTrainer:
         training = self.nlp.config["training"]
         training["max_steps"] = self.config.max_steps
         training["eval_frequency"] = self.config.eval_frequency
-        training["score_weights"] = {"perplexity": 0.0}
+        training["score_weights"] = {self.progress.criterion: 0.0}
         logger = self.config.logger if self.workers.is_main else silent_logger
         return logger(self.nlp, stdout, stderr)
 

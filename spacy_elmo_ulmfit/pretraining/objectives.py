@@ -32,13 +32,13 @@ class StepResult:
 
     losses (Tensor): Summed loss of each direction: the negative log-likelihood in
         nats, or what takes its place in training. *Shape:* `(n_directions,)`
-    n_targets (int): Targets per direction.
+    n_targets (float): Targets per direction, their mean.
     penalty (Tensor): Regularisation of the window, a scalar.
     state (Any): The carried state.
     """
 
     losses: Tensor
-    n_targets: int
+    n_targets: float
     penalty: Tensor
     state: Any
 
@@ -120,7 +120,6 @@ def create_objective(
     """
     if not isinstance(module, (BiLM, AWDLSTM)):
         raise TypeError(f"No language model objective for {type(module).__name__}.")
-    softmax_of(module)
     loss = loss or _create_loss(module, n_samples, dtype)
     if isinstance(module, BiLM):
         return BiLMObjective(module, loss)
@@ -128,6 +127,7 @@ def create_objective(
 
 
 def _create_loss(module: LanguageModel, n_samples: int, dtype: torch.dtype) -> WordLoss:
+    softmax_of(module)
     if n_samples:
         return SampledSoftmaxLoss(module, n_samples, dtype)
     return SoftmaxLoss(module, dtype)
@@ -161,7 +161,8 @@ class BiLMObjective:
         word_index = torch.from_numpy(window.inputs).to(self.device)
         outputs, state = self._stream(words, word_index, state)
         losses = self.loss(list(outputs), window.targets)
-        n_targets = int((window.targets[0] != NO_TARGET).sum())
+        # Where words without a vector are no targets, directions differ by a few.
+        n_targets = int((window.targets != NO_TARGET).sum()) / len(self.directions)
         return StepResult(losses, n_targets, outputs.new_zeros(()), state)
 
 
@@ -209,7 +210,7 @@ class AWDLSTMObjective:
         )
         return StepResult(
             self.loss([output], window.targets),
-            int((window.targets[0] != NO_TARGET).sum()),
+            float((window.targets[0] != NO_TARGET).sum()),
             penalty,
             map_state(detach_state(encoded.state), torch.Tensor.float),
         )

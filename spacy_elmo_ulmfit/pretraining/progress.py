@@ -17,7 +17,8 @@ class Progress:
     n_tokens (int): Tokens read, per direction.
     seconds (float): Time spent.
     learn_rate (float): Rate of the last step.
-    best_perplexity (float): Lowest held-out perplexity so far.
+    criterion (str): The metric by which a model is the best, where it is lowest.
+    best_value (float): The lowest so far.
     best_step (int): When that was.
     losses (Dict[str, float]): Summed losses of each direction since the last evaluation.
     n_targets (int): Targets per direction since the last evaluation.
@@ -35,7 +36,8 @@ class Progress:
     n_tokens: int = 0
     seconds: float = 0.0
     learn_rate: float = 0.0
-    best_perplexity: float = float("inf")
+    criterion: str = "perplexity"
+    best_value: float = float("inf")
     best_step: int = 0
     losses: Dict[str, float] = field(default_factory=dict)
     n_targets: int = 0
@@ -47,8 +49,8 @@ class Progress:
 
     @property
     def history(self) -> List[Tuple[int, float]]:
-        """Step and perplexity of every evaluation."""
-        return [(int(row["step"]), row["perplexity"]) for row in self.rows]
+        """Step and criterion of every evaluation."""
+        return [(int(row["step"]), row[self.criterion]) for row in self.rows]
 
     def seconds_left(self, config: LMConfig, n_text_tokens: int) -> Optional[float]:
         """Return the time until the last step or epoch at the speed so far.

@@ -21,9 +21,15 @@ _COLUMNS = {
     "tokens": "tokens",
     "loss": "training loss",
     "perplexity": "held-out perplexity",
+    "distance": "held-out distance",
     "learn_rate": "rate",
     "grad_norm": "gradient norm",
     "tokens_per_second": "tokens/s",
+}
+# How the criterion of a run is written, and what it is computed by.
+_MEASURES = {
+    "perplexity": ("{:.2f}", "full softmax"),
+    "distance": ("{:.4f}", "cosine distance"),
 }
 _SECTIONS = ("components", "corpora", "lm")
 Row = Dict[str, float]
@@ -49,15 +55,16 @@ def report_to_html(progress: Progress, config: Config) -> str:
     """Return the page that `write_report` writes; its arguments are the same."""
     rows = progress.rows
     component = config["lm"]["component"]
+    columns = [name for name in _COLUMNS if any(name in row for row in rows)]
     return render_template(
         "training.html",
         page=True,
         title=f"Training of {component}",
         lead=_lead(progress),
         figures=_figures(progress),
-        charts=_charts(rows, _name_of_training(config["lm"])),
-        columns=list(_COLUMNS.values()),
-        rows=[[_cell(row, name) for name in _COLUMNS] for row in rows],
+        charts=_charts(progress, _name_of_training(config["lm"])),
+        columns=[_COLUMNS[name] for name in columns],
+        rows=[[_cell(row, name) for name in columns] for row in rows],
         settings=_settings(config),
     )
 
@@ -71,51 +78,64 @@ def _lead(progress: Progress) -> str:
 
 
 def _figures(progress: Progress) -> List[Figure]:
-    rows = progress.rows
-    best = min(rows, key=lambda row: row["perplexity"])
+    rows, name = progress.rows, progress.criterion
+    best = min(rows, key=lambda row: row[name])
     last = rows[-1]
+    form, by = _MEASURES[name]
     figures = [
-        ("Best perplexity", f"{best['perplexity']:.2f}", f"at step {best['step']:,}"),
-        ("Last perplexity", f"{last['perplexity']:.2f}", "full softmax, held-out text"),
+        (f"Best {name}", form.format(best[name]), f"at step {best['step']:,}"),
+        (f"Last {name}", form.format(last[name]), f"{by}, held-out text"),
     ]
-    for name in ("forward", "backward"):
-        if "perplexity_backward" in last:
-            value = f"{best[f'perplexity_{name}']:.2f}"
-            figures.append((name.capitalize(), value, "of the best"))
+    for direction in ("forward", "backward"):
+        if f"{name}_backward" in last:
+            value = form.format(best[f"{name}_{direction}"])
+            figures.append((direction.capitalize(), value, "of the best"))
+    if name == "perplexity":
+        unigram = f"{last['unigram_perplexity']:,.0f}"
+        figures += [
+            ("Unigram perplexity", unigram, "of word frequencies alone"),
+            ("OOV rate", percent(last["oov_rate"]), "of the held-out words"),
+        ]
     return [
         *figures,
-        (
-            "Unigram perplexity",
-            f"{last['unigram_perplexity']:,.0f}",
-            "of word frequencies alone",
-        ),
         ("Vocabulary", f"{last['n_words']:,}", "words"),
-        ("OOV rate", percent(last["oov_rate"]), "of the held-out words"),
         ("Held-out text", short_number(last["n_tokens"]), "tokens"),
     ]
 
 
-def _charts(rows: Sequence[Row], trained: str) -> List[Dict[str, Any]]:
+def _charts(progress: Progress, trained: str) -> List[Dict[str, Any]]:
+    rows, name = progress.rows, progress.criterion
+    is_perplexity = name == "perplexity"
     training = [
-        {**row, "training": _perplexity(row["loss"])} for row in rows if "loss" in row
+        {**row, "training": _perplexity(row["loss"]) if is_perplexity else row["loss"]}
+        for row in rows
+        if "loss" in row
     ]
     lines = [
-        Series("unigram", _points(rows, "unigram_perplexity"), _PLAIN, dashed=True),
         Series(trained, _points(training, "training"), _TRAINED),
-        Series("held-out", _points(rows, "perplexity"), _HELD_OUT),
+        Series("held-out", _points(rows, name), _HELD_OUT),
     ]
-    if "perplexity_backward" in rows[-1]:
-        lines[2:2] = [
-            Series("forward", _points(rows, "perplexity_forward"), _FORWARD),
-            Series("backward", _points(rows, "perplexity_backward"), _BACKWARD),
+    if f"{name}_backward" in rows[-1]:
+        lines[1:1] = [
+            Series("forward", _points(rows, f"{name}_forward"), _FORWARD),
+            Series("backward", _points(rows, f"{name}_backward"), _BACKWARD),
         ]
+    if is_perplexity:
+        unigram = _points(rows, "unigram_perplexity")
+        lines.insert(0, Series("unigram", unigram, _PLAIN, dashed=True))
     others = (
         ("Learning rate", "learn_rate"),
         ("Gradient norm", "grad_norm"),
         ("Tokens per second", "tokens_per_second"),
     )
     return [
-        line_chart("Perplexity", lines, x_label="tokens", logarithmic=True, wide=True),
+        line_chart(
+            name.capitalize(),
+            lines,
+            x_label="tokens",
+            logarithmic=is_perplexity,
+            wide=True,
+        ),
         *(
             line_chart(
                 title,

@@ -3,11 +3,12 @@
 import contextlib
 from functools import partial
 from pathlib import Path
-from typing import Iterator, Optional, Union, cast
+from typing import Any, Iterator, Union, cast
 
 from spacy import util
 from spacy.language import Language
 from thinc.api import Config, fix_random_seed
+from torch import Tensor
 
 from ..checkpoints.options import read_vocabulary
 from ..layers.awd_lstm_shim import AWDLSTMShim
@@ -23,6 +24,7 @@ from .preparation import Streams, prepare_streams
 from .reading import StreamReader, language_model_shim
 from .shards import ShardedStream
 from .student import create_student
+from .target_vectors import read_target_vectors
 from .vocabulary_mapping import map_vocabulary
 from .word_counts import count_words
 from .word_losses import LanguageModel
@@ -58,9 +60,22 @@ def setup_pretraining(
     vocabulary = _build_vocabulary(shim, streams.train, settings)
     # Whether the text was read now or before must make no difference.
     fix_random_seed(settings.seed)
+    if settings.target_vectors is not None:
+        vectors = read_target_vectors(settings.target_vectors, vocabulary)
+        _create_vector_model(shim, vocabulary, vectors)
+        return _create_trainer(
+            nlp,
+            shim,
+            vocabulary,
+            streams,
+            settings,
+            output,
+            workers,
+            target_vectors=vectors,
+        )
     with _memory_errors(vocabulary):
         shim.create(vocabulary, n_words=len(vocabulary))
-    return _create_trainer(nlp, shim, streams, settings, output, workers)
+    return _create_trainer(nlp, shim, vocabulary, streams, settings, output, workers)
 
 
 def setup_finetuning(
@@ -85,6 +100,11 @@ def setup_finetuning(
     RETURNS (LanguageModelTrainer): The trainer.
     """
     settings = resolve_lm_config(config.interpolate())
+    if settings.target_vectors is not None:
+        raise ValueError(
+            "[lm] target_vectors is for new models, of 'python -m spacy lm pretrain'. "
+            "Leave it out to go on training one, which then learns a softmax."
+        )
     check_output(output, resume=resume)
     fix_random_seed(settings.seed)
     nlp = load_pipeline(source)
@@ -114,11 +134,15 @@ def setup_finetuning(
         mapped.n_new,
     )
     if settings.distillation is None:
-        return _create_trainer(nlp, shim, streams, settings, output, workers)
+        return _create_trainer(
+            nlp, shim, vocabulary, streams, settings, output, workers
+        )
     teacher = cast(LanguageModel, mapped.module)
     settings = resolve_lm_config(config.interpolate())
     nlp, shim = create_student(config, settings.component, shim, vocabulary)
-    return _create_trainer(nlp, shim, streams, settings, output, workers, teacher)
+    return _create_trainer(
+        nlp, shim, vocabulary, streams, settings, output, workers, teacher=teacher
+    )
 
 
 def check_output(output: Path, *, resume: bool) -> None:
@@ -146,6 +170,21 @@ def _memory_errors(vocabulary: Vocabulary) -> Iterator[None]:
             f"({error}). Lower [lm] max_vocab, raise [lm] min_freq, or lower the sizes in "
             "the component's [...model] block."
         ) from error
+
+
+def _create_vector_model(
+    shim: LanguageModelShim, vocabulary: Vocabulary, vectors: Tensor
+) -> None:
+    """Build a biLM that maps its outputs to word vectors and has no softmax."""
+    if not isinstance(shim, BiLMShim):
+        raise ValueError(
+            "[lm] target_vectors is for a biLM (elmo_tok2vec): the output of an AWD-LSTM is "
+            "tied to its embedding. Leave it out."
+        )
+    with _memory_errors(vocabulary):
+        shim.create(vocabulary, n_words=0, target_dim=vectors.shape[1])
+    # It predicts no words.
+    shim.vocabulary = None
 
 
 def _create_pipeline(config: Config, component: str) -> Language:
@@ -188,21 +227,22 @@ def _build_vocabulary(
 def _create_trainer(
     nlp: Language,
     shim: LanguageModelShim,
+    vocabulary: Vocabulary,
     streams: Streams,
     settings: LMConfig,
     output: Path,
     workers: Workers,
-    teacher: Optional[LanguageModel] = None,
+    **learnt_from: Any,
 ) -> LanguageModelTrainer:
     return LanguageModelTrainer(
         nlp,
         shim.module,
-        cast(Vocabulary, shim.vocabulary),
+        vocabulary,
         indexer=shim.indexer if isinstance(shim, BiLMShim) else None,
         train=streams.train,
         dev=streams.dev,
         config=settings,
         output=output,
-        teacher=teacher,
         workers=workers,
+        **learnt_from,
     )

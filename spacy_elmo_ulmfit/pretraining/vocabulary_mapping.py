@@ -17,6 +17,8 @@ _ROWS = {
 }
 # The same in a biLM that reads the words it predicts; its first row is for masking.
 _INPUT_WORDS = "token_encoder.words.weight"
+# What maps outputs to word vectors, in a biLM that predicts those.
+_VECTOR_HEAD = "vector_head."
 
 
 class MappedModel(NamedTuple):
@@ -49,6 +51,9 @@ def map_vocabulary(
     """
     settings: Dict[str, Any] = {**module_settings(module), "n_words": len(new)}
     state: Dict[str, Tensor] = dict(module.state_dict())
+    if settings.pop("target_dim", 0):
+        # From now on it predicts words.
+        state = {k: v for k, v in state.items() if not k.startswith(_VECTOR_HEAD)}
     if old is None:
         mapped = build_module(str(module.kind), settings)
         fresh = mapped.state_dict()

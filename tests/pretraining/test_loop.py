@@ -217,7 +217,7 @@ def test_a_text_is_learnt_in_shards_and_sentences_too(setup, way):
     trainer = setup(max_steps=40, eval_frequency=10, **settings, **way)
     run(trainer)
     records = log_of(trainer)
-    assert trainer.progress.best_perplexity < 0.9 * records[0]["perplexity"]
+    assert trainer.progress.best_value < 0.9 * records[0]["perplexity"]
     assert records[40]["loss"] < records[20]["loss"] < records[10]["loss"]
 
 
@@ -526,7 +526,7 @@ def test_model_best_has_the_lowest_perplexity(setup):
     best = min((s for s in perplexities if s), key=lambda s: perplexities[s])
     nlp = spacy.load(trainer.output / "model-best")
     assert nlp.meta["language_model"]["lm"]["steps"] == best
-    assert trainer.progress.best_perplexity == pytest.approx(perplexities[best])
+    assert trainer.progress.best_value == pytest.approx(perplexities[best])
 
 
 @pytest.mark.parametrize("kind", ["bilm"], indirect=True)
