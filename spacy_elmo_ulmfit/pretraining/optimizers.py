@@ -27,17 +27,7 @@ def create_adamw(
     RETURNS (Callable): Builds the optimizer from parameter groups.
     """
 
-    def build(groups: Iterable[Dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            list(groups),
-            lr=0.0,
-            betas=(beta1, beta2),
-            eps=eps,
-            weight_decay=weight_decay,
-            fused=True,
-        )
-
-    return build
+    return _adam(torch.optim.AdamW, (beta1, beta2), eps, weight_decay)
 
 
 @registry.optimizers("spacy-elmo-ulmfit.TorchAdam.v1")
@@ -56,15 +46,18 @@ def create_adam(
     RETURNS (Callable): Builds the optimizer from parameter groups.
     """
 
+    return _adam(torch.optim.Adam, (beta1, beta2), eps, weight_decay)
+
+
+def _adam(
+    kind: "type[torch.optim.Adam] | type[torch.optim.AdamW]",
+    betas: Tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> OptimizerFactory:
     def build(groups: Iterable[Dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            list(groups),
-            lr=0.0,
-            betas=(beta1, beta2),
-            eps=eps,
-            weight_decay=weight_decay,
-            fused=True,
-        )
+        settings: Dict[str, Any] = {"betas": betas, "eps": eps, "fused": True}
+        return kind(list(groups), lr=0.0, weight_decay=weight_decay, **settings)
 
     return build
 
