@@ -43,6 +43,9 @@ class GradientStep:
         n_targets (float): Number of targets; with several processes, its mean.
         RAISES (FloatingPointError): If the loss is not finite.
         """
+        # Of a window without targets there is nothing to learn.
+        if not n_targets:
+            return
         self._n_first = self._n_first or n_targets
         self._n_targets += n_targets
         mean = loss / self._n_first + penalty * (n_targets / self._n_first)
@@ -58,6 +61,9 @@ class GradientStep:
         RAISES (FloatingPointError): If the gradients are not finite; the weights are
             then as they were.
         """
+        self.norm = 0.0
+        if not self._n_targets:
+            return
         self.scaler.unscale_(self.optimizer)
         self._divide(self._n_targets / self._n_first)
         self._n_first = self._n_targets = 0.0

@@ -291,8 +291,8 @@ class LanguageModelTrainer:
         # The mean over the processes of these is the mean over all targets.
         n_mean = n_targets * len(directions) / self.workers.size
         self._gradient_step.add(result.losses.sum(), result.penalty, n_mean)
-        progress.n_tokens += int(n_targets)
-        progress.n_targets += int(n_targets)
+        progress.n_tokens += round(n_targets)
+        progress.n_targets += n_targets
         for name, value in zip(directions, losses):
             progress.losses[name] = progress.losses.get(name, 0.0) + value
 

@@ -14,14 +14,14 @@ class Progress:
     epoch (int): Passes over the text done.
     shard (int): Shards of the text read in this epoch.
     position (int): First column of the next shard's rows that has not been read.
-    n_tokens (int): Tokens read, per direction.
+    n_tokens (int): Tokens predicted, per direction.
     seconds (float): Time spent.
     learn_rate (float): Rate of the last step.
     criterion (str): The metric by which a model is the best, where it is lowest.
     best_value (float): The lowest so far.
     best_step (int): When that was.
     losses (Dict[str, float]): Summed losses of each direction since the last evaluation.
-    n_targets (int): Targets per direction since the last evaluation.
+    n_targets (float): Targets per direction since the last evaluation.
     grad_norm (float): Summed norms of the steps' gradients since the last evaluation.
     step_seconds (float): Time of the steps since the last evaluation.
     rows (List[Dict[str, float]]): What was logged of every evaluation.
@@ -40,7 +40,7 @@ class Progress:
     best_value: float = float("inf")
     best_step: int = 0
     losses: Dict[str, float] = field(default_factory=dict)
-    n_targets: int = 0
+    n_targets: float = 0.0
     grad_norm: float = 0.0
     step_seconds: float = 0.0
     rows: List[Dict[str, float]] = field(default_factory=list)
@@ -74,7 +74,8 @@ class Progress:
 
         n_directions (int): Directions of the language model.
         """
-        return sum(self.losses.values()) / (self.n_targets * n_directions)
+        n_targets = self.n_targets * n_directions
+        return sum(self.losses.values()) / n_targets if n_targets else 0.0
 
     def row(self, n_directions: int, seconds_left: Optional[float]) -> Dict[str, float]:
         """Return what is logged of the last evaluation, and of the steps before it.
@@ -110,7 +111,7 @@ class Progress:
 
     def forget_steps(self) -> None:
         """Begin anew to add up what is logged of steps."""
-        self.losses, self.n_targets = {}, 0
+        self.losses, self.n_targets = {}, 0.0
         self.grad_norm = self.step_seconds = 0.0
 
     def reaches_limit(self, config: LMConfig) -> bool:

@@ -111,6 +111,12 @@ def setup_finetuning(
     for section in ("paths", "corpora", "lm"):
         nlp.config[section] = {**nlp.config.get(section, {}), **config.get(section, {})}
     found = find_language_model(nlp, source=str(source))
+    if settings.distillation is not None and found.vocabulary is None:
+        raise ValueError(
+            f"The language model in {source} has no softmax, so it predicts no words that "
+            "another one could learn from it. Train one by 'lm finetune' without "
+            "[lm.distillation] first."
+        )
     settings = settings.model_copy(update={"component": found.name})
     nlp.config["lm"]["component"] = found.name
     shim = language_model_shim(nlp, found.name)

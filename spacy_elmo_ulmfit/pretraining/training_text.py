@@ -4,6 +4,7 @@ What comes next depends on the settings and the position alone, so that a run th
 on reads what it would have read.
 """
 
+from abc import ABC, abstractmethod
 from typing import Iterator, NamedTuple, Protocol
 
 import numpy
@@ -55,7 +56,7 @@ class TrainingWindow(NamedTuple):
     end: Position
 
 
-class TrainingText:
+class TrainingText(ABC):
     """A text in shards that is read again and again, each time in another order.
 
     streams (Streams): The text.
@@ -100,6 +101,7 @@ class TrainingText:
                 column = 0
             epoch, first = epoch + 1, 0
 
+    @abstractmethod
     def shard(self, position: Position, number: int) -> Iterator[TrainingWindow]:
         """Yield the windows of a shard.
 
@@ -107,7 +109,6 @@ class TrainingText:
         number (int): Number of the shard in the text.
         YIELDS (TrainingWindow): The windows.
         """
-        raise NotImplementedError
 
     def after_shard(self, position: Position) -> Position:
         """Return where reading goes on when a shard is done.

@@ -63,6 +63,11 @@ def test_fine_tuning_gives_it_a_softmax(arguments, tmp_path, write_text):
         "finetune", *tuned, *text, "--lm.target_vectors", "x", code=1
     )
     assert "unigram_perplexity" in run("finetune", *tuned, *text)
+    with tuned[0].open("a", encoding="utf-8") as config:
+        config.write("\n[lm.distillation]\n")
+    tuned[2] = tmp_path / "student"
+    message = "has no softmax, so it predicts no words that another one could learn"
+    assert message in run("finetune", *tuned, *text, code=1)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,21 @@ def test_windows_give_the_step_of_one_larger_batch(edges, max_norm):
     torch.testing.assert_close(weights(parts), weights(whole))
 
 
+def test_windows_without_targets_change_nothing():
+    step = make_step()
+    before = weights(step)
+    add(step, 3, 3)
+    step.take(0.1)
+    assert torch.equal(weights(step), before) and step.norm == 0.0
+    other = make_step()
+    for start, end in ((3, 3), (3, 6), (6, 6)):
+        add(step, start, end)
+    add(other, 3, 6)
+    for each in (step, other):
+        each.take(0.1)
+    assert torch.equal(weights(step), weights(other))
+
+
 def test_nothing_of_a_step_is_left_for_the_next():
     once, twice = make_step(), make_step()
     add(twice, 0, 6)

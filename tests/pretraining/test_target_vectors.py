@@ -113,6 +113,20 @@ def test_the_distance_of_a_text_falls_in_training(vectors, setting):
     assert distance()["distance"] < 0.5 * before["distance"]
 
 
+def test_a_window_without_a_target_is_read_all_the_same(vectors, setting):
+    module = vector_model(setting)
+    layout = create_layout(
+        module, setting.vocabulary, are_targets=have_vectors(vectors)
+    )
+    text = layout(setting.stream)
+    inputs, targets = text.rows(setting.stream.tokens, 1, pad=True)
+    objective = create_objective(module, loss=VectorLoss(module, vectors))
+    window = text.window(inputs, numpy.full_like(targets, NO_TARGET))
+    result = objective.step(window, objective.zero_state(1))
+    assert result.n_targets == 0 and result.losses.tolist() == [0.0, 0.0]
+    assert result.state.forward[0][0].any()
+
+
 def test_a_pipeline_without_these_words_is_refused(pipeline):
     words = Vocabulary(["<UNK>", "zither"], [1, 1], unknown="<UNK>")
     with pytest.raises(ValueError, match="no vector of any word of the training text"):
