@@ -4,13 +4,16 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
+import srsly
 import torch
-from _runs import config_file
+from _runs import RESULTS, commit, config_file, machine, markdown_table
 from safetensors.torch import load_file
+from wasabi import msg
 
 from spacy_elmo_ulmfit.pretraining.checkpoint import CHECKPOINTS, checkpoint_files
 
@@ -131,6 +134,34 @@ class Run:
                 raise SystemExit(
                     f"Ended too early:\n{self.log.read_text(encoding='utf-8')}"
                 )
+
+
+def compare_kinds(
+    name: str,
+    compare: Callable[[Kind, Path], Dict[str, Any]],
+    header: Sequence[str],
+    row: Callable[[Dict[str, Any]], List[str]],
+) -> None:
+    """Compare runs of both kinds of model, write and print the table.
+
+    name (str): Name of the result files.
+    compare (Callable): Takes a kind and a folder with text.
+    header (Sequence[str]): Titles of the columns.
+    row (Callable): Returns the cells of a result.
+    """
+    results = []
+    for kind_name, kind in KINDS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            for number, part in enumerate(("train", "dev")):
+                write_text(Path(folder) / f"{part}.txt", number)
+            results.append({"kind": kind_name, **compare(kind, Path(folder))})
+        msg.info(f"{results[-1]}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    record = {"machine": machine(), "commit": commit(), "kinds": results}
+    srsly.write_json(RESULTS / f"{name}.json", record)
+    table = markdown_table(header, [row(result) for result in results])
+    (RESULTS / f"{name}.md").write_text(table, encoding="utf-8")
+    print(table)
 
 
 def write_text(path: Path, seed: int) -> None:

@@ -10,16 +10,13 @@ runs are compared bit for bit. Results go to benchmarks/results/resume.{md,json}
 
 import random
 import signal
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
-import srsly
 import torch
 import typer
-from _lm_runs import KINDS, Kind, Run, write_text
-from _runs import RESULTS, commit, machine, markdown_table
+from _lm_runs import Kind, Run, compare_kinds
 from wasabi import msg
 
 SETTINGS: Dict[str, Any] = {
@@ -52,27 +49,18 @@ def main(
     seed: int = typer.Option(0, help="Seed of the moments"),
 ) -> None:
     """Kill and resume runs of both kinds, compare weights, write the table."""
-    moments, results = random.Random(seed), []
-    for name, kind in KINDS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            results.append(
-                {"kind": name, **compare(kind, Path(folder), kills, moments)}
-            )
-        msg.info(f"{name}: equal bit for bit: {results[-1]['equal']}")
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    record = {"machine": machine(), "commit": commit(), "kinds": results}
-    srsly.write_json(RESULTS / "resume.json", record)
-    table = markdown_table(HEADER, [row(result) for result in results])
-    (RESULTS / "resume.md").write_text(table, encoding="utf-8")
-    print(table)
+    moments = random.Random(seed)
+
+    def compare_kind(kind: Kind, folder: Path) -> Dict[str, Any]:
+        return compare(kind, folder, kills, moments)
+
+    compare_kinds("resume", compare_kind, HEADER, row)
 
 
 def compare(
     kind: Kind, folder: Path, kills: int, moments: random.Random
 ) -> Dict[str, Any]:
     """Run to the end twice, killed in one of the runs, and compare the weights."""
-    for number, part in enumerate(("train", "dev")):
-        write_text(folder / f"{part}.txt", number)
     whole, killed = (Run(kind, folder, name, SETTINGS) for name in ("whole", "killed"))
     whole.finish()
     found: List[Kill] = []

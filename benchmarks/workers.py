@@ -12,15 +12,12 @@ import os
 import random
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import srsly
 import typer
-from _lm_runs import KINDS, Kind, Run, write_text
-from _runs import RESULTS, commit, machine, markdown_table
-from wasabi import msg
+from _lm_runs import Kind, Run, compare_kinds
 
 SETTINGS: Dict[str, Any] = {
     "corpora.dev.limit": 20,
@@ -48,26 +45,18 @@ def main(
     seed: int = typer.Option(0, help="Seed of the moment of the kill"),
 ) -> None:
     """Run both kinds of model with one and two processes, write the table."""
-    moments, results = random.Random(seed), []
-    for name, kind in KINDS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            result = compare(kind, Path(folder), steps, moments)
-            results.append({"kind": name, "steps": steps, **result})
-        msg.info(f"{results[-1]}")
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    record = {"machine": machine(), "commit": commit(), "kinds": results}
-    srsly.write_json(RESULTS / "workers.json", record)
-    table = markdown_table(HEADER, [row(result) for result in results])
-    (RESULTS / "workers.md").write_text(table, encoding="utf-8")
-    print(table)
+    moments = random.Random(seed)
+
+    def compare_kind(kind: Kind, folder: Path) -> Dict[str, Any]:
+        return {"steps": steps, **compare(kind, folder, steps, moments)}
+
+    compare_kinds("workers", compare_kind, HEADER, row)
 
 
 def compare(
     kind: Kind, folder: Path, steps: int, moments: random.Random
 ) -> Dict[str, Any]:
     """Compare the losses of one process, of two, and of two of which one is killed."""
-    for number, part in enumerate(("train", "dev")):
-        write_text(folder / f"{part}.txt", number)
     settings = {**SETTINGS, "lm.max_steps": steps}
     one, two, killed = (
         Run(kind, folder, name, settings) for name in ("one", "two", "killed")

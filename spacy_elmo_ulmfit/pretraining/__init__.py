@@ -11,7 +11,7 @@ In the order in which a run goes through them:
 - `loop`: the loop; `gradient_step`, `optimizers`, `averaging`, `freezing`, `precision`:
   its steps; `workers`: several processes.
 - `evaluate`, `progress`, `loggers`, `report`, `lr_range`, `lr_plot`: how well it goes.
-- `checkpoint`, `carried_state`, `random_states`, `run_settings`, `signals`, `saving`: what
+- `run_checkpoints`, `checkpoint`, `carried_state`, `random_states`, `run_settings`, `signals`, `saving`: what
   is left of a run, and what goes on from it.
 - `vocabulary_mapping`: a trained model for other words.
 - `generate`, `writers`: text from a trained model.

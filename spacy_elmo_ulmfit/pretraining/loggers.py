@@ -3,13 +3,17 @@
 import math
 import sys
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Optional, Sequence, Tuple
 
 import srsly
 import tqdm
 from spacy.language import Language
 from spacy.util import registry
+from thinc.api import Config
 from wasabi import Printer
+
+from .config import LMConfig
+from .progress import Progress
 
 LogStep = Callable[[Optional[Dict[str, Any]]], None]
 
@@ -27,6 +31,8 @@ _COLUMNS = (
     "TOK/S",
     "ETA",
 )
+# What the protocol has places of its own for.
+_NO_SCORES = ("epoch", "step", "tokens", "seconds", "loss")
 _WIDTHS = (3, 7, 11, 6, 9, 9, 9, 9, 8, 8, 7, 8)
 
 
@@ -86,6 +92,46 @@ def create_lm_console_logger(
         return log_step, finalize
 
     return setup
+
+
+def tell_logger(nlp_config: Config, config: LMConfig, criterion: str) -> None:
+    """Write what loggers of spaCy's protocol read from a pipeline's config.
+
+    nlp_config (Config): The pipeline's config.
+    config (LMConfig): Settings of the run.
+    criterion (str): The metric by which a model is the best.
+    """
+    training = nlp_config["training"]
+    training["max_steps"] = config.max_steps
+    training["eval_frequency"] = config.eval_frequency
+    training["score_weights"] = {criterion: 0.0}
+
+
+def evaluation_info(
+    progress: Progress, config: LMConfig, pipe_names: Sequence[str]
+) -> Dict[str, Any]:
+    """Return what loggers of spaCy's protocol are told of the last evaluation.
+
+    progress (Progress): Where the run stands, with the row of the evaluation.
+    config (LMConfig): Settings of the run.
+    pipe_names (Sequence[str]): Components of the pipeline.
+    RETURNS (Dict[str, Any]): The values by the protocol's names.
+    """
+    row = progress.rows[-1]
+    return {
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "score": 1.0 / row[progress.criterion],
+        "other_scores": {name: row[name] for name in row if name not in _NO_SCORES},
+        "losses": {
+            name: row.get("loss", 0.0) if name == config.component else 0.0
+            for name in pipe_names
+        },
+        "checkpoints": [(1.0 / value, step) for step, value in progress.history],
+        "seconds": int(progress.seconds),
+        "words": progress.n_tokens,
+        "max_steps": config.max_steps,
+    }
 
 
 def silent_logger(*_: Any) -> Tuple[LogStep, Callable[[], None]]:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, Optional, Tuple, cast
+from typing import IO, Any, Dict, Iterable, Iterator, Optional, cast
 
 import torch
 from spacy.language import Language
@@ -18,28 +18,20 @@ from torch import Tensor, nn
 from ..modules.bilm import BiLM
 from ..text import Indexer, Vocabulary
 from .averaging import NTASGD, averaged_weights
-from .carried_state import join_states, plain_state, restored_state, share_of_state
-from .checkpoint import (
-    checkpoint_files,
-    checkpoint_path,
-    load_checkpoint,
-    remove_checkpoints,
-    save_checkpoint,
-)
+from .checkpoint import checkpoint_files, remove_checkpoints
 from .config import LMConfig
 from .distillation import create_distillation_objective
 from .evaluate import evaluate_distance, evaluate_language_model
 from .freezing import Freezing
 from .gradient_step import GradientStep
 from .layout import create_layout
-from .loggers import LogStep, silent_logger
+from .loggers import LogStep, evaluation_info, silent_logger, tell_logger
 from .objectives import Objective, create_objective
 from .optimizers import parameter_groups
 from .precision import create_scaler
 from .progress import Progress
-from .random_states import random_states, restore_random_states
 from .report import write_report
-from .run_settings import check_changes, run_settings
+from .run_checkpoints import RunCheckpoints
 from .saving import PipelineSaver
 from .shards import ShardedStream
 from .signals import (
@@ -57,8 +49,6 @@ from .workers import ALONE, Workers
 DIRECTORY_BEST = "model-best"
 DIRECTORY_LAST = "model-last"
 REPORT = "report.html"
-# What the protocol of loggers has places of its own for.
-_NO_SCORES = ("epoch", "step", "tokens", "seconds", "loss")
 
 
 class LanguageModelTrainer:
@@ -140,6 +130,16 @@ class LanguageModelTrainer:
             max_norm=config.max_grad_norm,
             scaler=create_scaler(config.dtype, self.objective.device),
         )
+        self._checkpoints = RunCheckpoints(
+            output,
+            nlp=nlp,
+            module=module,
+            objective=self.objective,
+            gradient_step=self._gradient_step,
+            text=train,
+            keep=config.keep_checkpoints,
+            workers=workers,
+        )
         self._read_window = workers.parallel(
             self.objective.step, module, some_unused=bool(config.unfreeze_steps)
         )
@@ -179,11 +179,13 @@ class LanguageModelTrainer:
         # Dropout differs from process to process.
         fix_random_seed(self.config.seed + self.workers.rank)
         if resume:
-            self._restore()
+            self.progress, self.state = self._checkpoints.restore()
         elif self.workers.is_main:
             # What an earlier, finished run left must not be taken for this one's.
             remove_checkpoints(self.output)
-        log_step, finalize = self._setup_logger(stdout, stderr)
+        create = self.config.logger if self.workers.is_main else silent_logger
+        tell_logger(self.nlp.config, self.config, self.progress.criterion)
+        log_step, finalize = create(self.nlp, stdout, stderr)
         try:
             with catch_stop_signals() as stop:
                 self._train(log_step, stop)
@@ -347,7 +349,7 @@ class LanguageModelTrainer:
             self._save_pipeline(DIRECTORY_BEST)
         left = progress.seconds_left(self.config, self.train_stream.n_tokens)
         progress.log(progress.row(len(self.objective.directions), left))
-        log_step(self._info())
+        log_step(evaluation_info(progress, self.config, self.nlp.pipe_names))
         if self.workers.is_main:
             write_report(self.output / REPORT, progress, self.nlp.config)
         if isinstance(self.optimizer, NTASGD):
@@ -357,79 +359,13 @@ class LanguageModelTrainer:
         if self.workers.is_main:
             self._saver.save(self.output / name, self.progress)
 
-    def _info(self) -> Dict[str, Any]:
-        """Return what loggers of spaCy's protocol are told of the last evaluation."""
-        config, progress = self.config, self.progress
-        row = progress.rows[-1]
-        scores = {name: row[name] for name in row if name not in _NO_SCORES}
-        return {
-            "epoch": progress.epoch,
-            "step": progress.step,
-            "score": 1.0 / row[progress.criterion],
-            "other_scores": scores,
-            "losses": {
-                name: row.get("loss", 0.0) if name == config.component else 0.0
-                for name in self.nlp.pipe_names
-            },
-            "checkpoints": [(1.0 / value, step) for step, value in progress.history],
-            "seconds": int(progress.seconds),
-            "words": progress.n_tokens,
-            "max_steps": config.max_steps,
-        }
-
-    def _setup_logger(
-        self, stdout: IO[str], stderr: IO[str]
-    ) -> Tuple[LogStep, Callable[[], None]]:
-        # What loggers of spaCy's protocol read from the config.
-        training = self.nlp.config["training"]
-        training["max_steps"] = self.config.max_steps
-        training["eval_frequency"] = self.config.eval_frequency
-        training["score_weights"] = {self.progress.criterion: 0.0}
-        logger = self.config.logger if self.workers.is_main else silent_logger
-        return logger(self.nlp, stdout, stderr)
-
     def _save_checkpoint(self) -> Path:
         progress = self.progress
         if not all(bool(p.isfinite().all()) for p in self.module.parameters()):
             raise self._divergence(
                 f"Weights are no longer finite after step {progress.step}"
             )
-        states = self.workers.gather(plain_state(self.state))
-        random = self.workers.gather(random_states())
-        path = checkpoint_path(self.output, progress.step)
-        if not self.workers.is_main:
-            return path
-        data = {
-            "module": self.module.state_dict(),
-            "step": self._gradient_step.state_dict(),
-            "state": join_states(states),
-            "progress": dataclasses.asdict(progress),
-            "random": random,
-            "fingerprint": self.train_stream.fingerprint(),
-            "settings": run_settings(self.nlp.config),
-        }
-        keep = self.config.keep_checkpoints
-        return save_checkpoint(self.output, data, step=progress.step, keep=keep)
-
-    def _restore(self) -> None:
-        data = load_checkpoint(self.output)
-        check_changes(data["settings"], run_settings(self.nlp.config))
-        fingerprint = self.train_stream.fingerprint()
-        if data["fingerprint"] != fingerprint:
-            raise ValueError(
-                f"The run in {self.output} belongs to another training text "
-                f"({data['fingerprint']}, now {fingerprint}). Resume with the text the "
-                "run began with, or start anew without --resume."
-            )
-        self.module.load_state_dict(data["module"])
-        self._gradient_step.load_state_dict(data["step"])
-        stored = share_of_state(data["state"], self.workers)
-        like = self.objective.zero_state(1)
-        self.state = restored_state(stored, like, self.objective.device)
-        self.progress = Progress(**data["progress"])
-        # With other processes than before there are no states to go on from.
-        if len(data["random"]) == self.workers.size:
-            restore_random_states(data["random"][self.workers.rank])
+        return self._checkpoints.save(progress, self.state)
 
 
 def scale_dropouts(config: Any, factor: float) -> Any:
