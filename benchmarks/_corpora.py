@@ -90,6 +90,26 @@ def wikitext_articles(path: Path) -> Iterator[Record]:
     yield {"text": "".join(lines)}
 
 
+def featured_text(data: Path, folder: Path, n_words: int) -> Path:
+    """Write the first words of wiki-featured, whole lines, unless they are there."""
+    path = folder / f"{n_words}.txt"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with lzma.open(
+        data / "wiki-featured" / "train.txt.xz", "rt", encoding="utf-8"
+    ) as text:
+        with temporary.open("w", encoding="utf-8") as file:
+            for line in text:
+                file.write(line)
+                n_words -= len(line.split())
+                if n_words <= 0:
+                    break
+    temporary.rename(path)
+    return path
+
+
 def unlabelled_reviews(path: Path, size: int) -> List[Record]:
     """Return a random sample of the unlabelled reviews, one a line in the file."""
     with lzma.open(path, "rt", encoding="utf-8") as file:

@@ -8,7 +8,6 @@ does it before the first step: read, tokenised, cut into shards, words counted, 
 built. Results go to benchmarks/results.
 """
 
-import lzma
 import multiprocessing
 import re
 import shutil
@@ -19,6 +18,7 @@ from typing import Any, Dict, List
 
 import srsly
 import typer
+from _corpora import featured_text
 from _runs import DATA, RESULTS, WORK, commit, config_file, machine, markdown_table
 from spacy.util import load_config
 from wasabi import msg
@@ -42,8 +42,8 @@ def main(
     rows = []
     for config in configs:
         for size in words:
-            text = cut_text(data, work, size)
-            held_out = cut_text(data, work, HELD_OUT_WORDS)
+            text = featured_text(data, work / "wiki-featured", size)
+            held_out = featured_text(data, work / "wiki-featured", HELD_OUT_WORDS)
             rows.append(
                 {"config": config, "words": size, "n_process": n_process}
                 | in_new_process(config, text, held_out, work / "run", n_process)
@@ -55,26 +55,6 @@ def main(
     table = [[str(value) for value in row.values()] for row in rows]
     markdown = markdown_table(list(rows[0]), table)
     (RESULTS / "corpus-memory.md").write_text(markdown, encoding="utf-8")
-
-
-def cut_text(data: Path, work: Path, n_words: int) -> Path:
-    """Write the first words of the corpus, whole lines, unless they are there."""
-    path = work / "wiki-featured" / f"{n_words}.txt"
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with lzma.open(
-        data / "wiki-featured" / "train.txt.xz", "rt", encoding="utf-8"
-    ) as text:
-        with temporary.open("w", encoding="utf-8") as file:
-            for line in text:
-                file.write(line)
-                n_words -= len(line.split())
-                if n_words <= 0:
-                    break
-    temporary.rename(path)
-    return path
 
 
 def in_new_process(

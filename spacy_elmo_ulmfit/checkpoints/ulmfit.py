@@ -33,7 +33,7 @@ SENTENCEPIECE_TOKENS = "spm"
 # The name that the tokenizer of these rules has for its model.
 _SENTENCEPIECE = "sentencepiece"
 
-_TOKENS = {V07: "v0.7", V1: "v1", V2: "v2", AWD_LSTM_LM: "doc"}
+_TOKENS = {V07: "v0.7", V1: "v1", V2: "v2", AWD_LSTM_LM: "words"}
 _WEIGHTS_FILES = ("*.pth", "*.h5", "*.pt")
 # What MultiFiT and `lm export` write beside the whole model.
 _ENCODERS = ("enc_best.pth", "encoder.pth")

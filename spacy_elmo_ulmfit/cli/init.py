@@ -38,6 +38,7 @@ class Tokens(str, Enum):
     v07 = "v0.7"
     spm = "spm"
     doc = "doc"
+    words = "words"
 
 
 @init_cli.command("elmo")

@@ -9,11 +9,12 @@ from .fastai_v07 import V07_RULES
 from .fastai_v1 import V1_RULES
 from .fastai_v2 import V2_RULES
 from .lm_tokens import LMTokenizer
+from .plain_words import PlainTokenizer
 from .sentence_pieces import SentencePieceTokenizer
 from .word_tokenizer import WordRules, WordTokenizer
 
 # The rules that a config may name; the last ones are those of imported models only.
-TokenRules = Literal["v2", "v1", "v0.7", "doc", "spm"]
+TokenRules = Literal["v2", "v1", "v0.7", "doc", "words", "spm"]
 
 _WORD_RULES: Dict[str, WordRules] = {
     rules.kind: rules for rules in (V2_RULES, V1_RULES, V07_RULES)
@@ -55,6 +56,8 @@ def read_lm_tokenizer(
     kind = DocTokenizer.kind if data is None else data["kind"]
     if data is None or kind == DocTokenizer.kind:
         return DocTokenizer()
+    if kind == PlainTokenizer.kind:
+        return PlainTokenizer()
     if kind == SentencePieceTokenizer.kind:
         return SentencePieceTokenizer.from_json(data, tensors)
     if kind in _WORD_RULES:

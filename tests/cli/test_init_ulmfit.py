@@ -130,7 +130,7 @@ def half(state: ToState) -> ToState:
 V07 = (V07_WORDS, "fastai-v0.7", "v0.7")
 V1 = (V1_WORDS, "fastai-v1", "v1")
 V2 = (V2_WORDS, "fastai-v2", "v2")
-AWD_LSTM_LM = (AWD_LSTM_LM_WORDS, "awd-lstm-lm", "doc")
+AWD_LSTM_LM = (AWD_LSTM_LM_WORDS, "awd-lstm-lm", "words")
 ONE_LAYER, TWO_LAYERS = Sizes(n_layers=1), Sizes(n_layers=2, n_hid=5)
 
 LANGUAGE_MODELS = {
