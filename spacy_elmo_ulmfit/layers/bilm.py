@@ -10,6 +10,7 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats3d
 
 from ..modules.bilm import BiLMConfig, BiLMState
+from ..modules.products import Precision
 from ..text import ByteIndexer
 from ..text.batches import SequenceBatch, SequenceBatcher
 from .bilm_shim import BiLMShim
@@ -48,6 +49,7 @@ def build_bilm_model(
     max_batch_tokens: int = 4096,
     word_cache: int = 20000,
     storage: Literal["float32", "float16"] = "float32",
+    precision: Precision = "fp32",
 ) -> LanguageModelT:
     """Build ELMo's biLM (Peters et al. 2018, arXiv:1802.05365).
 
@@ -89,6 +91,9 @@ def build_bilm_model(
     word_cache (int): Most words whose context-independent vectors are kept between
         calls, 0 for none.
     storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
+    precision (str): Type of the numbers that the LSTMs multiply in prediction: `"fp32"`,
+        or `"bf16"` or `"int8"` for nearly the same vectors in less time on processors
+        that multiply those; on others it is `"fp32"`, and the log says so.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each document
         `(n_layers + 1, n_tokens, 2 * projection_dim)`; with boundaries kept, two
         more rows for each sequence come after the tokens'.
@@ -121,6 +126,7 @@ def build_bilm_model(
         indexer=ByteIndexer(max_chars),
         word_cache=word_cache,
         storage=storage,
+        precision=precision,
     )
     return Model(
         "bilm",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.native import Checkpoint
 from ..modules.bilm import BiLM
+from ..modules.products import Precision
 from ..text import Indexer, Vocabulary, WordIndexer, read_indexer
 from .shim import LanguageModelShim
 from .word_vectors import WordVectorCache
@@ -27,6 +28,7 @@ class BiLMShim(LanguageModelShim):
     indexer (Indexer): How words become ids; weights may bring another.
     word_cache (int): Words whose vectors are kept between calls.
     storage (str): `"float32"` or `"float16"`, the type weights are stored in.
+    precision (str): Type of the numbers multiplied in prediction.
     """
 
     def __init__(
@@ -36,9 +38,14 @@ class BiLMShim(LanguageModelShim):
         indexer: Indexer,
         word_cache: int = 0,
         storage: str = "float32",
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__(
-            kind=BiLM.kind, settings=settings, runtime=["dropout"], storage=storage
+            kind=BiLM.kind,
+            settings=settings,
+            runtime=["dropout"],
+            storage=storage,
+            precision=precision,
         )
         self.indexer = indexer
         self.word_vectors = WordVectorCache(word_cache)

@@ -17,11 +17,13 @@ from typing import (
     Sequence,
     Tuple,
     Union,
+    cast,
 )
 
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from spacy.util import logger
 from thinc.api import (
     ArgsKwargs,
     Optimizer,
@@ -34,11 +36,13 @@ from torch import nn
 
 from ..checkpoints import build_module, read_checkpoint, save_module
 from ..checkpoints.native import Checkpoint, module_settings
+from ..modules.products import Precision
 from ..text import Vocabulary
 from .group_update import GroupStep, GroupUpdate, spared_from_decay
 
 TrainableGroups = Union[int, Collection[int]]
 
+_EXACT: Precision = "fp32"
 _STORAGE_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -193,6 +197,8 @@ class LanguageModelShim(TorchShim):
     runtime (Sequence[str]): Names of the settings that shape no weights.
     nested_runtime (Optional[Dict[str, Sequence[str]]]): The same for nested settings.
     storage (str): `"float32"` or `"float16"`, the type weights are stored in.
+    precision (str): Type of the numbers multiplied in prediction, of modules that have
+        a choice: `"fp32"`, `"bf16"` or `"int8"`.
     lr_decay (float): See `TorchShim`.
     max_grad_norm (float): See `TorchShim`.
     """
@@ -205,6 +211,7 @@ class LanguageModelShim(TorchShim):
         runtime: Sequence[str],
         nested_runtime: Optional[Dict[str, Sequence[str]]] = None,
         storage: str = "float32",
+        precision: Precision = "fp32",
         lr_decay: float = 1.0,
         max_grad_norm: float = 0.0,
     ) -> None:
@@ -219,6 +226,7 @@ class LanguageModelShim(TorchShim):
         self.runtime = tuple(runtime)
         self.nested_runtime = dict(nested_runtime or {})
         self.storage = storage
+        self.precision: Precision = precision
         self.vocabulary: Optional[Vocabulary] = None
 
     @property
@@ -263,9 +271,22 @@ class LanguageModelShim(TorchShim):
         """
         self._model = module.to(get_torch_default_device()).eval()
         self.vocabulary = vocabulary
+        self._set_precision()
         if self.trainable_groups is not None:
             self.set_trainable_groups(self.trainable_groups)
         return self._model
+
+    def _set_precision(self) -> None:
+        if self.precision == _EXACT:
+            return
+        used = cast(Any, self.module).set_precision(self.precision)
+        if used != self.precision:
+            logger.info(
+                "precision = '%s' would save no time on this machine: its %s computes in %s.",
+                self.precision,
+                self.kind,
+                used,
+            )
 
     def to_bytes(self) -> bytes:
         """Write weights, settings and vocabulary as one safetensors file.

@@ -5,8 +5,9 @@ from typing import Callable, Hashable, List, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
+from ..modules.weights_key import weights_key
+
 _FIRST_ROWS = 1024
-_SAMPLE = 256
 
 
 class WordVectorCache:
@@ -43,13 +44,17 @@ class WordVectorCache:
         """
         self.clear()
         self.max_words = max(self.max_words, len(words))
-        self._weights = _weights_key(encoder)
+        self._weights = weights_key(encoder.parameters())
         self._published = (list(words), vectors)
         self._store(words, vectors)
 
     def published(self, encoder: nn.Module) -> Optional[Tuple[List[str], Tensor]]:
         """Return what `publish` was given, unless the weights have changed since."""
-        return self._published if self._weights == _weights_key(encoder) else None
+        return (
+            self._published
+            if self._weights == weights_key(encoder.parameters())
+            else None
+        )
 
     def lookup(
         self,
@@ -65,7 +70,7 @@ class WordVectorCache:
             weights have changed.
         RETURNS (Tensor): *Shape:* `(n_words, width)`
         """
-        weights = _weights_key(encoder)
+        weights = weights_key(encoder.parameters())
         if weights != self._weights:
             self.clear()
             self._weights = weights
@@ -107,11 +112,3 @@ class WordVectorCache:
             larger[: len(self._vectors)] = self._vectors
             self._vectors = larger
         return self._vectors
-
-
-def _weights_key(encoder: nn.Module) -> Hashable:
-    # An optimizer of torch changes the version, one of thinc the storage, and a fused
-    # one neither; but each changes the last bias.
-    parameters = [parameter.detach() for parameter in encoder.parameters()]
-    last = parameters[-1].flatten()[-_SAMPLE:].cpu().numpy().tobytes()
-    return (last, *((p.data_ptr(), p._version) for p in parameters))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .char_cnn import N_CHARACTERS, PADDING_CHARACTER, CharacterEncoder
 from .heads import Softmax, SoftmaxHead
 from .packing import PackedLayout, unpack
+from .products import Precision, usable_precision
 from .projected_lstm import LSTMState, ProjectedLSTM
 from .token_encoder import TokenEncoder
 
@@ -344,6 +345,17 @@ class BiLM(nn.Module):
                     self.warm_hidden[direction, layer] += hidden / len(seen)
                     self.warm_cell[direction, layer] += cell / len(seen)
         self.train(was_training)
+
+    def set_precision(self, precision: Precision) -> Precision:
+        """Choose the type of the numbers that the LSTMs multiply in prediction.
+
+        precision (str): `"fp32"`, `"bf16"` or `"int8"`.
+        RETURNS (str): What is used: `"fp32"` where the other would save no time.
+        """
+        usable = usable_precision(precision, self.warm_hidden.device)
+        for layer in (*self.forward_layers, *self.backward_layers):
+            layer.precision = usable
+        return usable
 
     def set_alignment(self, matrix: Tensor) -> None:
         """Take a matrix that maps this language's vectors into another's.

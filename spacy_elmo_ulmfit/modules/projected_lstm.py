@@ -5,25 +5,64 @@ the published biLM (Peters et al. 2018, arXiv:1802.05365). `torch.nn.LSTM` with
 `proj_size` cannot clip and therefore computes other numbers.
 """
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+import functools
+from typing import Any, Hashable, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .products import Precision, Product, create_product
+from .weights_key import weights_key
+
 LSTMState = Tuple[Tensor, Tensor]
 
-# Rows of the input product that inference keeps in memory at a time.
-_PREDICT_ROWS = 4096
+# Numbers of the input product that prediction keeps at a time: what a cache holds.
+_WINDOW_NUMBERS = 2**20
 
 
-class _Weights(NamedTuple):
-    input: Tensor
-    hidden: Tensor
-    bias: Tensor
-    projection: Optional[Tensor]
-    cell_clip: Optional[float]
-    proj_clip: Optional[float]
+class _Clips(NamedTuple):
+    cell: Optional[float]
+    projection: Optional[float]
+
+
+class _Products(NamedTuple):
+    """The matrices of a layer, prepared for prediction."""
+
+    input: Product
+    hidden: Product
+    projection: Optional[Product]
+
+
+class _Prepared:
+    """Keeps a layer's prepared matrices as long as its weights stay what they are."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Let go of them."""
+        self._key: Hashable = None
+        self._products: Optional[_Products] = None
+
+    def get(self, layer: "ProjectedLSTM") -> _Products:
+        """Return the matrices of the layer as it is now."""
+        # A bias comes last: every step of an optimizer changes it.
+        weights = [w for w in (layer.weight_hr, layer.weight_hh) if w is not None]
+        key = (
+            layer.precision,
+            weights_key([*weights, layer.weight_ih, layer.bias]),
+        )
+        if self._products is None or key != self._key:
+            self._products, self._key = layer.prepare(), key
+        return self._products
+
+    def __deepcopy__(self, memo: Any) -> "_Prepared":
+        return _Prepared()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # Packed matrices belong to this process.
+        return _Prepared, ()
 
 
 class ProjectedLSTM(nn.Module):
@@ -48,6 +87,8 @@ class ProjectedLSTM(nn.Module):
     """
 
     forget_offset: Tensor
+    # Type of the numbers multiplied in prediction; `usable_precision` says which.
+    precision: Precision = "fp32"
 
     def __init__(
         self,
@@ -72,6 +113,7 @@ class ProjectedLSTM(nn.Module):
         offset = torch.zeros(4, cell_dim)
         offset[1] = forget_bias
         self.register_buffer("forget_offset", offset.view(-1), persistent=False)
+        self._prepared = _Prepared()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -96,59 +138,80 @@ class ProjectedLSTM(nn.Module):
         RETURNS (Tuple[Tensor, LSTMState]): Packed outputs
             `(n_tokens, projection_dim)`, and each sequence's last state.
         """
+        clips = _Clips(self.cell_clip, self.proj_clip)
+        if not torch.is_grad_enabled():
+            products = self._prepared.get(self)
+            return _predict(inputs, batch_sizes, state, products, clips)
+        self._prepared.clear()
         bias = self.bias + self.forget_offset
-        args = (self.weight_ih, self.weight_hh, bias, self.weight_hr)
-        if torch.is_grad_enabled():
-            outputs, hidden, cell = _Recurrence.apply(
-                inputs, *state, *args, batch_sizes, self.cell_clip, self.proj_clip
-            )
-            return outputs, (hidden, cell)
-        weights = _Weights(*args, self.cell_clip, self.proj_clip)
-        return _predict(inputs, batch_sizes, state, weights)
+        weights = (self.weight_ih, self.weight_hh, bias, self.weight_hr)
+        outputs, hidden, cell = _Recurrence.apply(
+            inputs, *state, *weights, batch_sizes, clips
+        )
+        return outputs, (hidden, cell)
+
+    def prepare(self) -> _Products:
+        """Return the matrices as prediction multiplies by them."""
+        create = functools.partial(create_product, precision=self.precision)
+        bias = self.bias + self.forget_offset
+        return _Products(
+            create(self.weight_ih, bias),
+            create(self.weight_hh),
+            None if self.weight_hr is None else create(self.weight_hr),
+        )
 
 
-def _step(gates: Tensor, cell: Tensor, weights: _Weights) -> Tuple[Tensor, ...]:
-    """One time step; turns `gates` into activations and `cell` into the new cell, in place."""
+def _activate(gates: Tensor, cell: Tensor, clip: Optional[float]) -> Tensor:
+    """Turn `gates` into activations and `cell` into the new cell, in place.
+
+    RETURNS (Tensor): `tanh` of the new cell.
+    """
     width = cell.shape[1]
     gates[:, : 2 * width].sigmoid_()
+    gates[:, 3 * width :].sigmoid_()
     candidate = gates[:, 2 * width : 3 * width].tanh_()
-    out_gate = gates[:, 3 * width :].sigmoid_()
     cell.mul_(gates[:, width : 2 * width]).addcmul_(gates[:, :width], candidate)
-    if weights.cell_clip is not None:
-        cell.clamp_(-weights.cell_clip, weights.cell_clip)
-    squashed = torch.tanh(cell)
-    hidden = squashed * out_gate
-    if weights.projection is not None:
-        hidden = F.linear(hidden, weights.projection)
-        if weights.proj_clip is not None:
-            hidden = hidden.clamp_(-weights.proj_clip, weights.proj_clip)
-    return hidden, squashed
+    if clip is not None:
+        cell.clamp_(-clip, clip)
+    return torch.tanh(cell)
 
 
 def _predict(
-    inputs: Tensor, batch_sizes: List[int], state: LSTMState, weights: _Weights
+    inputs: Tensor,
+    batch_sizes: List[int],
+    state: LSTMState,
+    products: _Products,
+    clips: _Clips,
 ) -> Tuple[Tensor, LSTMState]:
     """The recurrence without autograd: nothing is kept but the outputs."""
-    last_hidden, cell = state[0].clone(), state[1].clone()
+    last_hidden, last_cell = state[0].clone(), state[1].clone()
     outputs = inputs.new_empty(len(inputs), last_hidden.shape[1])
-    hidden_weight = weights.hidden.t()
+    width = last_cell.shape[1]
+    n_rows = _WINDOW_NUMBERS // (4 * width)
     start, window_start, window_end = 0, 0, 0
-    window = outputs
+    hidden, cell, window = last_hidden, last_cell, outputs
     for size in batch_sizes:
         end = start + size
         if end > window_end:
             window_start = start
-            window_end = max(end, min(start + _PREDICT_ROWS, len(inputs)))
-            window = F.linear(
-                inputs[window_start:window_end], weights.input, weights.bias
-            )
-        gates = window[start - window_start : end - window_start]
-        gates.addmm_(last_hidden[:size], hidden_weight)
-        hidden, _ = _step(gates, cell[:size], weights)
+            window_end = max(end, min(start + n_rows, len(inputs)))
+            window = products.input(inputs[window_start:window_end])
+        if size < len(cell):
+            last_hidden[size : len(hidden)] = hidden[size:]
+            hidden, cell = hidden[:size], cell[:size]
+        gates = products.hidden.add_to(
+            window[start - window_start : end - window_start], hidden
+        )
+        squashed = _activate(gates, cell, clips.cell)
+        hidden = squashed.mul_(gates[:, 3 * width :])
+        if products.projection is not None:
+            hidden = products.projection(hidden).to(outputs.dtype)
+            if clips.projection is not None:
+                hidden.clamp_(-clips.projection, clips.projection)
         outputs[start:end] = hidden
-        last_hidden[:size] = hidden
         start = end
-    return outputs, (last_hidden, cell)
+    last_hidden[: len(hidden)] = hidden
+    return outputs, (last_hidden, last_cell)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -169,10 +232,8 @@ class _Recurrence(torch.autograd.Function):
         bias: Tensor,
         weight_hr: Optional[Tensor],
         batch_sizes: List[int],
-        cell_clip: Optional[float],
-        proj_clip: Optional[float],
+        clips: _Clips,
     ) -> Tuple[Tensor, Tensor, Tensor]:
-        weights = _Weights(weight_ih, weight_hh, bias, weight_hr, cell_clip, proj_clip)
         gates = F.linear(inputs, weight_ih, bias)
         n_tokens, width = len(inputs), cell.shape[1]
         outputs = inputs.new_empty(n_tokens, hidden.shape[1])
@@ -187,15 +248,20 @@ class _Recurrence(torch.autograd.Function):
             previous_hidden[now] = last_hidden[:size]
             previous_cells[now] = last_cell[:size]
             gates[now].addmm_(last_hidden[:size], weight_hh.t())
-            outputs[now], squashed[now] = _step(gates[now], last_cell[:size], weights)
+            squashed[now] = _activate(gates[now], last_cell[:size], clips.cell)
             cells[now] = last_cell[:size]
-            last_hidden[:size] = outputs[now]
+            hidden = squashed[now] * gates[now, 3 * width :]
+            if weight_hr is not None:
+                hidden = F.linear(hidden, weight_hr)
+                if clips.projection is not None:
+                    hidden.clamp_(-clips.projection, clips.projection)
+            outputs[now] = last_hidden[:size] = hidden
             start += size
         ctx.save_for_backward(
             inputs, weight_ih, weight_hh, weight_hr, gates, outputs,
             previous_hidden, cells, previous_cells, squashed,
         )  # fmt: skip
-        ctx.batch_sizes, ctx.clips = batch_sizes, (cell_clip, proj_clip)
+        ctx.batch_sizes, ctx.clips = batch_sizes, clips
         return outputs, last_hidden, last_cell
 
     @staticmethod
@@ -252,7 +318,6 @@ class _Recurrence(torch.autograd.Function):
             d_gates.t() @ previous_hidden,
             d_gates.sum(0),
             d_weight_hr,
-            None,
             None,
             None,
         )

@@ -1,31 +1,9 @@
 """Half precision and compilation: what they need of the machine."""
 
-from typing import Any, Callable, Mapping
-
 import torch
 from spacy.util import logger
 
-# How torch calls instructions that multiply bfloat16.
-_BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-
-
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Return whether a device multiplies bfloat16 itself, so that it saves time.
-
-    A processor that does not takes several times as long as in float32.
-
-    device (torch.device): The device.
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    # Older versions of torch do not tell.
-    query: Callable[[], Mapping[str, Any]] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )
-    capabilities = query()
-    return any(capabilities.get(name) for name in _BFLOAT16_INSTRUCTIONS)
+from ..modules.processor import multiplies_bfloat16
 
 
 def check_machine(

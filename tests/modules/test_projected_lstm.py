@@ -175,7 +175,8 @@ def test_prediction_in_blocks_changes_nothing(rows):
     inputs, sizes, state = batch(layer, [7, 6, 2, 2])
     with torch.no_grad():
         expected, _ = layer(inputs, sizes, state)
-        with mock.patch.object(projected_lstm, "_PREDICT_ROWS", rows):
+        numbers = rows * len(layer.bias)
+        with mock.patch.object(projected_lstm, "_WINDOW_NUMBERS", numbers):
             found, _ = layer(inputs, sizes, state)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
