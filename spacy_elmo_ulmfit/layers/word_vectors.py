@@ -5,7 +5,7 @@ from typing import Callable, Hashable, List, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
-from ..modules.weights_key import weights_key
+from ..modules.prepared import weights_key
 
 _FIRST_ROWS = 1024
 

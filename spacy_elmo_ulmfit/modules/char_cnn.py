@@ -4,16 +4,20 @@ Kim et al. 2016 (arXiv:1508.06615), with the sizes and activations of the publis
 biLM (Peters et al. 2018, arXiv:1802.05365).
 """
 
-from typing import Sequence, Tuple, cast
+from typing import List, Sequence, Tuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .prepared import Prepared
 
 # 256 bytes, four boundary markers and the padding inside a word; 0 masks a position.
 N_CHARACTERS = 262
 PADDING_CHARACTER = 261
 
-_CHUNK_WORDS = 512
+# Words convolved at a time: what their windows take is to stay in the cache.
+_CHUNK_WORDS, _PREDICT_WORDS = 512, 64
 
 
 class Highway(nn.Module):
@@ -77,6 +81,7 @@ class CharacterEncoder(nn.Module):
         self.highways = nn.ModuleList(
             Highway(self.output_dim) for _ in range(n_highway)
         )
+        self._prepared: Prepared[List[Tensor]] = Prepared()
 
     def forward(self, char_ids: Tensor) -> Tensor:
         """Encode words.
@@ -86,7 +91,12 @@ class CharacterEncoder(nn.Module):
         """
         # Words of like length together, so that each chunk is cut to its longest.
         order = torch.argsort((char_ids != self.padding_character).sum(dim=1))
-        chunks = [self._convolve(char_ids[rows]) for rows in order.split(_CHUNK_WORDS)]
+        if torch.is_grad_enabled():
+            self._prepared.clear()
+            convolve, size = self._convolve, _CHUNK_WORDS
+        else:
+            convolve, size = self._look_up, _PREDICT_WORDS
+        chunks = [convolve(char_ids[rows]) for rows in order.split(size)]
         hidden = torch.cat(chunks)[torch.argsort(order)]
         for highway in self.highways:
             hidden = highway(hidden)
@@ -99,6 +109,42 @@ class CharacterEncoder(nn.Module):
             for convolution in self.convolutions
         ]
         return torch.cat(pooled, dim=1)
+
+    def _look_up(self, char_ids: Tensor) -> Tensor:
+        """Convolve by sums of products that are known for every character and place."""
+        char_ids, pooled = self._trim(char_ids), []
+        tables = self._prepared.get(self._multiply_filters, self._weights)
+        n_words, n_characters = len(char_ids), self.embedding.num_embeddings
+        for convolution, table in zip(self._convolutions, tables):
+            width = convolution.kernel_size[0]
+            places = torch.arange(width, device=char_ids.device) * n_characters
+            windows = char_ids.unfold(1, width, 1) + places
+            sums = F.embedding_bag(windows.reshape(-1, width), table, mode="sum")
+            maxima = sums.view(n_words, windows.shape[1], -1).amax(dim=1)
+            pooled.append(self.activation(maxima + cast(Tensor, convolution.bias)))
+        return torch.cat(pooled, dim=1)
+
+    def _multiply_filters(self) -> List[Tensor]:
+        """Return the products of each filter with every character at each of its places.
+
+        RETURNS (List[Tensor]): `(width * n_characters, number)` for each convolution.
+        """
+        embedding = self.embedding.weight.detach()
+        return [
+            torch.einsum("cd,ndw->wcn", embedding, convolution.weight.detach())
+            .flatten(0, 1)
+            .contiguous()
+            for convolution in self._convolutions
+        ]
+
+    @property
+    def _convolutions(self) -> List[nn.Conv1d]:
+        return cast(List[nn.Conv1d], list(self.convolutions))
+
+    @property
+    def _weights(self) -> List[Tensor]:
+        # A bias comes last: every step of an optimizer changes it.
+        return [self.embedding.weight, *self.convolutions.parameters()]
 
     def _trim(self, char_ids: Tensor) -> Tensor:
         """Cut positions that are padding in every word.

@@ -29,8 +29,13 @@ def multiplies_int8() -> bool:
 
 def is_foreign_to_mkl() -> bool:
     """Return whether Intel's library, which torch multiplies by, is slow on the processor."""
-    name = str(_capabilities().get("cpu_name", _INTEL))
-    return not name.startswith(_INTEL)
+    name = cpu_name()
+    return bool(name) and not name.startswith(_INTEL)
+
+
+def cpu_name() -> str:
+    """Return the processor's name, empty where torch does not tell."""
+    return str(_capabilities().get("cpu_name", ""))
 
 
 def _has_any(instructions: Sequence[str]) -> bool:

@@ -35,7 +35,9 @@ class Product(Protocol):
         """
 
     def add_to(self, total: Tensor, rows: Tensor) -> Tensor:
-        """Return the products, without the bias, added to what `__call__` returned.
+        """Return the products added to what another one's `__call__` returned.
+
+        Only of a product without a bias.
 
         total (Tensor): It may be overwritten. *Shape:* `(n_rows, n_outputs)`
         rows (Tensor): *Shape:* `(n_rows, n_inputs)`
@@ -51,14 +53,17 @@ class TransposedProduct:
     """
 
     def __init__(self, weight: Tensor, bias: Optional[Tensor] = None) -> None:
+        self.has_bias = bias is not None
+        if bias is not None:
+            weight = torch.cat([weight, bias.unsqueeze(1)], dim=1)
         self.weight = weight.detach().t().contiguous()
-        self.bias = None if bias is None else bias.detach()
 
     def __call__(self, rows: Tensor) -> Tensor:
         """See `Product`."""
-        if self.bias is None:
-            return torch.mm(rows, self.weight)
-        return torch.addmm(self.bias, rows, self.weight)
+        if self.has_bias:
+            # The bias as one more row of the matrix: else it is first copied to all rows.
+            rows = F.pad(rows, (0, 1), value=1.0)
+        return torch.mm(rows, self.weight)
 
     def add_to(self, total: Tensor, rows: Tensor) -> Tensor:
         """See `Product`."""
@@ -189,7 +194,7 @@ def can_quantize() -> bool:
     return _agrees(QuantizedProduct)
 
 
-def _agrees(kind: Callable[[Tensor, Tensor], Product]) -> bool:
+def _agrees(kind: Callable[[Tensor, Optional[Tensor]], Product]) -> bool:
     """Try a kind of product on small numbers that each type holds exactly."""
     rows = torch.tensor([[1.0, -1.0, 127.0], [0.0, 64.0, 127.0]])
     weight = torch.tensor([[127.0, 1.0, 0.0], [-127.0, 3.0, 2.0]])
@@ -198,7 +203,7 @@ def _agrees(kind: Callable[[Tensor, Tensor], Product]) -> bool:
     try:
         product = kind(weight, bias)
         first = product(rows)
-        second = product.add_to(first.clone(), rows)
+        second = kind(weight, None).add_to(first.clone(), rows)
     # Ops that are not there, and processors they do not run on.
     except (RuntimeError, AttributeError, NotImplementedError):
         return False

@@ -6,14 +6,14 @@ the published biLM (Peters et al. 2018, arXiv:1802.05365). `torch.nn.LSTM` with
 """
 
 import functools
-from typing import Any, Hashable, List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .prepared import Prepared
 from .products import Precision, Product, create_product
-from .weights_key import weights_key
 
 LSTMState = Tuple[Tensor, Tensor]
 
@@ -32,37 +32,6 @@ class _Products(NamedTuple):
     input: Product
     hidden: Product
     projection: Optional[Product]
-
-
-class _Prepared:
-    """Keeps a layer's prepared matrices as long as its weights stay what they are."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Let go of them."""
-        self._key: Hashable = None
-        self._products: Optional[_Products] = None
-
-    def get(self, layer: "ProjectedLSTM") -> _Products:
-        """Return the matrices of the layer as it is now."""
-        # A bias comes last: every step of an optimizer changes it.
-        weights = [w for w in (layer.weight_hr, layer.weight_hh) if w is not None]
-        key = (
-            layer.precision,
-            weights_key([*weights, layer.weight_ih, layer.bias]),
-        )
-        if self._products is None or key != self._key:
-            self._products, self._key = layer.prepare(), key
-        return self._products
-
-    def __deepcopy__(self, memo: Any) -> "_Prepared":
-        return _Prepared()
-
-    def __reduce__(self) -> Tuple[Any, ...]:
-        # Packed matrices belong to this process.
-        return _Prepared, ()
 
 
 class ProjectedLSTM(nn.Module):
@@ -113,7 +82,7 @@ class ProjectedLSTM(nn.Module):
         offset = torch.zeros(4, cell_dim)
         offset[1] = forget_bias
         self.register_buffer("forget_offset", offset.view(-1), persistent=False)
-        self._prepared = _Prepared()
+        self._prepared: Prepared[_Products] = Prepared()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -140,7 +109,7 @@ class ProjectedLSTM(nn.Module):
         """
         clips = _Clips(self.cell_clip, self.proj_clip)
         if not torch.is_grad_enabled():
-            products = self._prepared.get(self)
+            products = self._prepared.get(self._prepare, self._weights, self.precision)
             return _predict(inputs, batch_sizes, state, products, clips)
         self._prepared.clear()
         bias = self.bias + self.forget_offset
@@ -150,7 +119,13 @@ class ProjectedLSTM(nn.Module):
         )
         return outputs, (hidden, cell)
 
-    def prepare(self) -> _Products:
+    @property
+    def _weights(self) -> List[Tensor]:
+        projection = [] if self.weight_hr is None else [self.weight_hr]
+        # A bias comes last: every step of an optimizer changes it.
+        return [*projection, self.weight_ih, self.weight_hh, self.bias]
+
+    def _prepare(self) -> _Products:
         """Return the matrices as prediction multiplies by them."""
         create = functools.partial(create_product, precision=self.precision)
         bias = self.bias + self.forget_offset

@@ -52,6 +52,25 @@ def test_vectors_are_those_of_the_formulas(activation, n_highway):
     torch.testing.assert_close(encoder(ids), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_prediction_computes_the_same(activation):
+    encoder, ids = build(activation), char_ids(WORDS, 30)
+    with torch.no_grad():
+        found = encoder(ids)
+    torch.testing.assert_close(found, encoder(ids), rtol=1e-5, atol=1e-6)
+
+
+def test_prediction_sees_changed_filters():
+    encoder, ids = build(), char_ids(WORDS, 30)
+    with torch.no_grad():
+        before = encoder(ids)
+        for parameter in encoder.convolutions.parameters():
+            parameter.mul_(2)
+        found = encoder(ids)
+    assert not torch.allclose(before, found)
+    torch.testing.assert_close(found, encoder(ids), rtol=1e-5, atol=1e-5)
+
+
 def test_a_word_does_not_depend_on_the_words_beside_it():
     encoder = build()
     together = encoder(char_ids(WORDS, 30))
@@ -73,7 +92,11 @@ def test_chunks_change_neither_values_nor_order(size, monkeypatch):
     ids = char_ids(WORDS, 30)
     expected = encoder(ids)
     monkeypatch.setattr(char_cnn, "_CHUNK_WORDS", size)
-    torch.testing.assert_close(encoder(ids), expected, rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(char_cnn, "_PREDICT_WORDS", size)
+    for with_grad in (True, False):
+        with torch.set_grad_enabled(with_grad):
+            found = encoder(ids)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_trimming_keeps_the_gradient():
