@@ -5,11 +5,11 @@ positions each; each step of each layer is two products and its gates, one after
 other. The weights are those of a `BiLM`.
 """
 
-from typing import List, Sequence, Tuple
+from typing import List, Sequence, Tuple, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from spacy_elmo_ulmfit.modules.bilm import BiLM
 from spacy_elmo_ulmfit.modules.char_cnn import CharacterEncoder
@@ -37,8 +37,12 @@ class PlainBiLM:
         batch, n_tokens, max_chars = char_ids.shape
         words = self._words(char_ids.view(-1, max_chars)).view(batch, n_tokens, -1)
         halves = [
-            self._read(words, lengths, list(self.bilm.forward_layers), backward=False),
-            self._read(words, lengths, list(self.bilm.backward_layers), backward=True),
+            self._read(
+                words, lengths, _layers(self.bilm.forward_layers), backward=False
+            ),
+            self._read(
+                words, lengths, _layers(self.bilm.backward_layers), backward=True
+            ),
         ]
         layers = torch.stack([torch.cat(pair, dim=2) for pair in zip(*halves)])
         return [layers[:, row, :length] for row, length in enumerate(lengths)]
@@ -81,6 +85,10 @@ class PlainBiLM:
             inputs = output + inputs if number else output
             outputs.append(inputs)
         return outputs
+
+
+def _layers(modules: nn.ModuleList) -> List[ProjectedLSTM]:
+    return cast(List[ProjectedLSTM], list(modules))
 
 
 def _step(
