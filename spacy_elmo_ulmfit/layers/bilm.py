@@ -9,6 +9,7 @@ from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats3d
 
+from ..checkpoints import Storage
 from ..modules.bilm import BiLMConfig, BiLMState
 from ..text import ByteIndexer
 from ..text.batches import SequenceBatch, SequenceBatcher
@@ -47,7 +48,7 @@ def build_bilm_model(
     keep_sentence_boundaries: bool = False,
     max_batch_tokens: int = 4096,
     word_cache: int = 20000,
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Storage = "float32",
 ) -> LanguageModelT:
     """Build ELMo's biLM (Peters et al. 2018, arXiv:1802.05365).
 
@@ -88,7 +89,7 @@ def build_bilm_model(
     max_batch_tokens (int): Most tokens computed at a time in prediction.
     word_cache (int): Most words whose context-independent vectors are kept between
         calls, 0 for none.
-    storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
+    storage (str): Type the weights are stored in: `"float32"`, `"float16"` or `"int8"`.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each document
         `(n_layers + 1, n_tokens, 2 * projection_dim)`; with boundaries kept, two
         more rows for each sequence come after the tokens'.
