@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, Literal, NamedTuple, Optional, Union
 
 import torch
 from safetensors import SafetensorError
@@ -18,8 +18,14 @@ from ..modules.classifier import (
     build_classifier,
     classifier_settings,
 )
+from .quantization import dequantize, is_worth_quantizing, quantize
 
-FORMAT_VERSION = 2
+# What `storage` of the architectures can be.
+Storage = Literal["float32", "float16", "int8"]
+
+FORMAT_VERSION = 3
+# Of files without quantized tensors, which earlier versions read too.
+_PLAIN_VERSION = 2
 # Tensors that belong to the model but not to its module.
 _EXTRA_PREFIX = "extra."
 
@@ -78,28 +84,67 @@ def save_module(
     extra: Optional[Dict[str, Any]] = None,
     extra_tensors: Optional[Dict[str, Tensor]] = None,
 ) -> bytes:
-    """Write a module to bytes.
+    """Write a module to bytes; the same module gives the same bytes.
 
     module (nn.Module): A biLM, an AWD-LSTM or a ULMFiT classifier.
-    dtype (Optional[torch.dtype]): Store floating point tensors in this type.
+    dtype (Optional[torch.dtype]): Store floating point tensors in this type. With
+        `torch.int8` large matrices are stored as whole numbers with a scale for each
+        row, and other tensors as with `torch.float16`.
     extra (Optional[Dict[str, Any]]): Plain values to store with the weights.
-    extra_tensors (Optional[Dict[str, Tensor]]): Tensors to store with them.
+    extra_tensors (Optional[Dict[str, Tensor]]): Tensors to store with them, never as
+        whole numbers.
     RETURNS (bytes): A safetensors file.
+    RAISES (ValueError): If a matrix to store as whole numbers is not finite.
     """
     others = {f"{_EXTRA_PREFIX}{k}": v for k, v in (extra_tensors or {}).items()}
-    state = {
-        name: tensor.detach().cpu().to(dtype or tensor.dtype).contiguous()
-        if tensor.is_floating_point()
-        else tensor.detach().cpu()
+    tensors = {
+        name: tensor.detach().cpu()
         for name, tensor in {**module.state_dict(), **others}.items()
     }
+    encodings: Dict[str, str] = {}
+    if dtype == torch.int8:
+        # Buffers, such as the states that sequences start from, are no matrices.
+        matrices = [n for n, p in module.named_parameters() if is_worth_quantizing(p)]
+        quantized, encodings = quantize(
+            {name: tensors.pop(name) for name in matrices}, matrices
+        )
+        state = {**_converted(tensors, torch.float16), **quantized}
+    else:
+        state = _converted(tensors, dtype)
     metadata = {
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(FORMAT_VERSION if encodings else _PLAIN_VERSION),
         "kind": str(module.kind),
         "settings": json.dumps(module_settings(module), sort_keys=True),
         "extra": json.dumps(extra or {}, ensure_ascii=False),
     }
-    return save_tensors(state, metadata=metadata)
+    if encodings:
+        metadata["encodings"] = json.dumps(encodings)
+    return _with_sorted_metadata(save_tensors(state, metadata=metadata))
+
+
+def _converted(
+    tensors: Dict[str, Tensor], dtype: Optional[torch.dtype]
+) -> Dict[str, Tensor]:
+    """Convert floating point tensors, but those whose values the type cannot hold."""
+    converted = dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            stored = tensor.to(dtype or tensor.dtype).contiguous()
+            overflows = not torch.equal(stored.isinf(), tensor.isinf())
+            converted[name] = tensor.float().contiguous() if overflows else stored
+    return converted
+
+
+def _with_sorted_metadata(data: bytes) -> bytes:
+    """Sort what safetensors writes in an order that differs from call to call."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    # As safetensors has it, so that tensors begin at a multiple of 8 bytes.
+    text += b" " * (-len(text) % 8)
+    tensors = memoryview(data)[8 + length :]
+    return b"".join([len(text).to_bytes(8, "little"), text, tensors])
 
 
 def read_checkpoint(
@@ -110,7 +155,7 @@ def read_checkpoint(
     data (bytes): A file that `save_module` wrote.
     source (Union[str, Path]): Where the bytes come from, for error messages.
     RETURNS (Checkpoint): Kind, settings and weights.
-    RAISES (ValueError): If the bytes are damaged, or not such a file.
+    RAISES (ValueError): If the bytes are damaged, not such a file, or of a later version.
     """
     try:
         state = load_tensors(data)
@@ -122,11 +167,10 @@ def read_checkpoint(
             "Was it copied completely?"
         ) from error
     version = metadata.get("format_version")
-    if version not in ("1", str(FORMAT_VERSION)):
-        raise ValueError(
-            f"{source} was not written by this package: its header says format "
-            f"{version!r}, expected {FORMAT_VERSION!r}."
-        )
+    _check_version(version, source)
+    state = dequantize(
+        state, json.loads(metadata.get("encodings", "{}")), source=source
+    )
     tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
@@ -143,6 +187,22 @@ def read_checkpoint(
             for name, tensor in tensors.items()
             if name.startswith(_EXTRA_PREFIX)
         },
+    )
+
+
+def _check_version(version: Any, source: Union[str, Path]) -> None:
+    known = [str(number) for number in range(1, FORMAT_VERSION + 1)]
+    if version in known:
+        return
+    if isinstance(version, str) and version.isdecimal() and int(version) > len(known):
+        raise ValueError(
+            f"{source} was written by a later version of spacy-elmo-ulmfit: its header "
+            f"says format {version!r}, this version reads up to {FORMAT_VERSION!r}. "
+            "Update the package."
+        )
+    raise ValueError(
+        f"{source} was not written by this package: its header says format "
+        f"{version!r}, expected {FORMAT_VERSION!r}."
     )
 
 

@@ -28,6 +28,7 @@ class Storage(str, Enum):
 
     float32 = "float32"
     float16 = "float16"
+    int8 = "int8"
 
 
 class Tokens(str, Enum):

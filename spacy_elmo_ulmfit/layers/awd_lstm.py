@@ -9,6 +9,7 @@ from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from torch import Tensor
 
+from ..checkpoints import Storage
 from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ..modules.windows import read_documents
 from ..text import LMTokens, TokenRules
@@ -40,7 +41,7 @@ def build_awd_lstm_model(
     direction: Literal["forward", "backward"] = "forward",
     tokens: TokenRules = "v2",
     softmax_cutoffs: Sequence[int] = (),
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Storage = "float32",
 ) -> LanguageModelT:
     """Build an AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182).
 
@@ -62,7 +63,7 @@ def build_awd_lstm_model(
     softmax_cutoffs (Sequence[int]): Where the clusters of an adaptive softmax begin
         (Grave et al. 2017), counted in words: `[2000, 10000]` has two. `[]` for a full
         softmax.
-    storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
+    storage (str): Type the weights are stored in: `"float32"`, `"float16"` or `"int8"`.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each document
         `(2, n_tokens, embedding_dim)`: embeddings and top layer.
     """

@@ -9,6 +9,7 @@ from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats3d
 
+from ..checkpoints import Storage
 from ..modules.bilm import BiLMConfig, BiLMState
 from ..modules.products import Precision
 from ..text import ByteIndexer
@@ -48,7 +49,7 @@ def build_bilm_model(
     keep_sentence_boundaries: bool = False,
     max_batch_tokens: int = 4096,
     word_cache: int = 20000,
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Storage = "float32",
     precision: Precision = "fp32",
 ) -> LanguageModelT:
     """Build ELMo's biLM (Peters et al. 2018, arXiv:1802.05365).
@@ -90,7 +91,7 @@ def build_bilm_model(
     max_batch_tokens (int): Most tokens computed at a time in prediction.
     word_cache (int): Most words whose context-independent vectors are kept between
         calls, 0 for none.
-    storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
+    storage (str): Type the weights are stored in: `"float32"`, `"float16"` or `"int8"`.
     precision (str): Type of the numbers that the LSTMs multiply in prediction: `"fp32"`,
         or `"bf16"` or `"int8"` for nearly the same vectors in less time on processors
         that multiply those; on others it is `"fp32"`, and the log says so.

@@ -27,7 +27,7 @@ class BiLMShim(LanguageModelShim):
     settings (Dict[str, Any]): What the config says about the module.
     indexer (Indexer): How words become ids; weights may bring another.
     word_cache (int): Words whose vectors are kept between calls.
-    storage (str): `"float32"` or `"float16"`, the type weights are stored in.
+    storage (str): Type the weights are stored in: `"float32"`, `"float16"` or `"int8"`.
     precision (str): Type of the numbers multiplied in prediction.
     """
 

@@ -43,7 +43,11 @@ from .group_update import GroupStep, GroupUpdate, spared_from_decay
 TrainableGroups = Union[int, Collection[int]]
 
 _EXACT: Precision = "fp32"
-_STORAGE_DTYPES = {"float32": torch.float32, "float16": torch.float16}
+_STORAGE_DTYPES: Dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
 
 
 class TorchShim(PyTorchShim):
@@ -196,7 +200,7 @@ class LanguageModelShim(TorchShim):
         settings without weights replace what is loaded.
     runtime (Sequence[str]): Names of the settings that shape no weights.
     nested_runtime (Optional[Dict[str, Sequence[str]]]): The same for nested settings.
-    storage (str): `"float32"` or `"float16"`, the type weights are stored in.
+    storage (str): Type the weights are stored in: `"float32"`, `"float16"` or `"int8"`.
     precision (str): Type of the numbers multiplied in prediction, of modules that have
         a choice: `"fp32"`, `"bf16"` or `"int8"`.
     lr_decay (float): See `TorchShim`.

@@ -8,6 +8,7 @@ from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
+from ..checkpoints import Storage
 from ..modules.classifier import ULMFiTClassifier
 from ..text import TokenRules
 from .awd_lstm import ENCODER_DROPOUTS, encoder_settings
@@ -51,7 +52,7 @@ def build_ulmfit_classifier(
     batch_size: int = 64,
     direction: Literal["forward", "backward"] = "forward",
     tokens: TokenRules = "v2",
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Storage = "float32",
     nO: Optional[int] = None,
 ) -> ClassifierT:
     """Build ULMFiT's text classifier (Howard & Ruder 2018, arXiv:1801.06146).
@@ -85,7 +86,7 @@ def build_ulmfit_classifier(
     batch_size (int): Documents computed at a time in prediction.
     direction (str): `"forward"`, or `"backward"` to read documents from their end.
     tokens (str): Rules by which a new encoder reads text; trained ones have theirs.
-    storage (str): Type the weights are stored in, `"float32"` or `"float16"`.
+    storage (str): Type the weights are stored in: `"float32"`, `"float16"` or `"int8"`.
     nO (Optional[int]): Number of labels, set when the component is initialised.
     RETURNS (Model[List[Doc], Floats2d]): Scores, `(n_docs, n_labels)`.
     RAISES (ValueError): If `bptt` or `gradient_windows` is not at least 1.

@@ -7,7 +7,7 @@ from spacy.language import Language
 from spacy.util import get_lang_class, load_model_from_config
 from thinc.api import Config
 
-from ..checkpoints import Checkpoint, ImportedELMo, ImportedULMFiT
+from ..checkpoints import Checkpoint, ImportedELMo, ImportedULMFiT, Storage
 from ..checkpoints.alignment import read_alignment
 from ..layers.awd_lstm import ENCODER_DROPOUTS
 from ..layers.awd_lstm_shim import AWDLSTMShim
@@ -31,7 +31,7 @@ def create_elmo_pipeline(
     *,
     source: str,
     initial_state: Literal["warm", "zeros", "carry"] = "warm",
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Storage = "float32",
     warm_text: Optional[List[str]] = None,
     alignment: Optional[Path] = None,
 ) -> Language:
@@ -84,7 +84,7 @@ def create_ulmfit_pipeline(
     source: str,
     labels: Sequence[str] = (),
     multilabel: bool = False,
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Storage = "float32",
 ) -> Language:
     """Build a pipeline from a published AWD-LSTM or classifier.
 

@@ -482,6 +482,29 @@ def test_half_precision_storage(tmp_path):
     assert_allclose(doc._.elmo.layers, expected, rtol=0, atol=0.05)
 
 
+def test_int8_storage(tmp_path):
+    sizes = Sizes(char_dim=16, dim=128, projection_dim=64)
+    files = write_bilm_files(tmp_path / "model", sizes)
+    reference = read_bilm_tf(files.options, files.weights)
+    more = ["--initial-state", "zeros", "--storage"]
+    bytes_of = {}
+    for storage in ("float32", "int8"):
+        nlp = init([tmp_path / "model"], tmp_path / storage, *more, storage)
+        path = tmp_path / storage / "elmo_tok2vec" / "model.safetensors"
+        bytes_of[storage] = path.stat().st_size
+    assert bytes_of["int8"] < 0.3 * bytes_of["float32"]
+    doc = nlp(Doc(nlp.vocab, words=DOCUMENTS[0]))
+    # Random weights saturate the layers above: the lowest is what can be compared.
+    expected = reference.layers(DOCUMENTS[0])[0]
+    assert_allclose(doc._.elmo.layers[0], expected, rtol=0, atol=0.02 * expected.max())
+    # Its vectors go the way back to the older tools as they are.
+    exported = tmp_path / "exported"
+    run("lm", "export", tmp_path / "int8", exported, "--format", "bilm-tf")
+    again = init([exported], tmp_path / "again", *more, "int8")
+    found = again(Doc(again.vocab, words=DOCUMENTS[0]))
+    assert_allclose(found._.elmo.layers, doc._.elmo.layers, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("kind", ["pth", "npy"])
 def test_alignment_maps_the_mixed_vectors(kind, tmp_path):
     """As AllenNLP's multilingual embedder: matrix @ vector, after the mix."""

@@ -227,6 +227,24 @@ def test_half_precision_files_and_storage(tmp_path):
     )
 
 
+def test_int8_storage(tmp_path):
+    case = Case(v2_state, *V2, sizes=Sizes(emb_sz=48, n_hid=96))
+    source = case.write(tmp_path / "in")
+    full, _ = init(source, tmp_path / "full")
+    small, _ = init(source, tmp_path / "small", "--storage", "int8")
+    sizes = [
+        (tmp_path / name / "awd_lstm_tok2vec" / "model.safetensors").stat().st_size
+        for name in ("small", "full")
+    ]
+    assert sizes[0] < 0.35 * sizes[1]
+    # Random weights saturate the layers above: the embedding is what can be compared.
+    for text in filter(None, TEXTS):
+        expected, found = (nlp(text)._.awd_lstm.layers[0] for nlp in (full, small))
+        half_a_step = 0.501 / 127 * abs(expected).max(axis=1, keepdims=True)
+        assert (abs(found - expected) <= half_a_step).all()
+        assert not numpy.array_equal(found, expected)
+
+
 # Classifiers ----------------------------------------------------------------------
 
 

@@ -305,8 +305,8 @@ def test_weights_of_another_kind_are_refused():
 
 
 def test_unknown_storage_is_refused():
-    with pytest.raises(ValueError, match="'int8'.*float16"):
-        awd_lstm_shim(storage="int8")
+    with pytest.raises(ValueError, match="'int4'.*float16.*int8"):
+        awd_lstm_shim(storage="int4")
 
 
 def test_frozen_groups_stay_frozen_when_weights_are_loaded():
