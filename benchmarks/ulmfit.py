@@ -13,6 +13,7 @@ chooses nothing. Results go to benchmarks/results.
 
 import statistics
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import srsly
@@ -73,8 +74,8 @@ EVENLY = {
 # the dropouts of pretrained ones.
 SCRATCH_SETTINGS = {**EVENLY, "components.textcat.model.drop_mult": "0.1"}
 NOTES = (
-    "A seed sets weights, order and the choice of labelled texts, which has each label "
-    "at least once. The last model of a run is scored, not the best."
+    "A seed sets weights, order and, where there are more, the choice of labelled texts, "
+    "which has each label at least once. The last model of a run is scored, not the best."
 )
 
 
@@ -115,7 +116,7 @@ class Task(NamedTuple):
     dev: Path
     model: Dict[str, str]
     notes: str
-    training: Mapping[str, str] = {}
+    training: Mapping[str, str] = MappingProxyType({})
 
 
 @app.command("trec6")
