@@ -43,13 +43,13 @@ class WordVectorCache:
         """
         self.clear()
         self.max_words = max(self.max_words, len(words))
-        self._weights = _weights_key(encoder)
+        self._weights = weights_key(encoder)
         self._published = (list(words), vectors)
         self._store(words, vectors)
 
     def published(self, encoder: nn.Module) -> Optional[Tuple[List[str], Tensor]]:
         """Return what `publish` was given, unless the weights have changed since."""
-        return self._published if self._weights == _weights_key(encoder) else None
+        return self._published if self._weights == weights_key(encoder) else None
 
     def lookup(
         self,
@@ -65,7 +65,7 @@ class WordVectorCache:
             weights have changed.
         RETURNS (Tensor): *Shape:* `(n_words, width)`
         """
-        weights = _weights_key(encoder)
+        weights = weights_key(encoder)
         if weights != self._weights:
             self.clear()
             self._weights = weights
@@ -109,9 +109,14 @@ class WordVectorCache:
         return self._vectors
 
 
-def _weights_key(encoder: nn.Module) -> Hashable:
+def weights_key(encoder: nn.Module) -> Hashable:
+    """Return what changes with a module's weights, without looking at all of them.
+
+    encoder (nn.Module): The module.
+    """
     # An optimizer of torch changes the version, one of thinc the storage, and a fused
     # one neither; but each changes the last bias.
     parameters = [parameter.detach() for parameter in encoder.parameters()]
     last = parameters[-1].flatten()[-_SAMPLE:].cpu().numpy().tobytes()
-    return (last, *((p.data_ptr(), p._version) for p in parameters))
+    tensors = (*parameters, *encoder.buffers())
+    return (last, *((tensor.data_ptr(), tensor._version) for tensor in tensors))
