@@ -48,10 +48,10 @@ def fingerprint(model: LanguageModelT) -> str:
     """
     shim = cast(LanguageModelShim, model.shims[0])
     checkpoint = shim.checkpoint()
-    tensors = {
-        **{f"module.{name}": tensor for name, tensor in checkpoint.state.items()},
-        **{f"extra.{name}": value for name, value in checkpoint.extra_tensors.items()},
-    }
+    tensors = [
+        *sorted(checkpoint.state.items()),
+        *sorted(checkpoint.extra_tensors.items()),
+    ]
     # Those without weights are dropouts.
     settings = {
         name: value
@@ -66,18 +66,17 @@ def fingerprint(model: LanguageModelT) -> str:
         "attributes": _settings(model),
         "extra": checkpoint.extra,
         "tensors": [
-            [name, str(tensor.dtype), list(tensor.shape)]
-            for name, tensor in sorted(tensors.items())
+            [name, str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors
         ],
     }
     header = json.dumps(plain, sort_keys=True).encode("ascii")
     # One after the other: on a GPU they are copied.
-    contents = (_content(tensor) for _, tensor in sorted(tensors.items()))
+    contents = (_content(tensor) for _, tensor in tensors)
     return _digest(itertools.chain([header], contents)).hex()
 
 
 def state_key(model: LanguageModelT) -> Hashable:
-    """Return what changes with a language model's weights or settings, at no cost.
+    """Return what changes with a language model's weights or settings, at little cost.
 
     It is comparable within a process only.
 
