@@ -12,9 +12,10 @@ import uuid
 import zlib
 from contextlib import closing
 from pathlib import Path
-from typing import Dict, Iterable, Mapping, Optional, Tuple
+from typing import Dict, Iterable, Mapping, Optional, Sequence
 
 import numpy
+from numpy.typing import NDArray
 from spacy.util import logger
 
 from .cache import HALF, Half
@@ -31,7 +32,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS layers (
 _SELECT = """SELECT file, start, n_layers, n_rows, width, checksum
     FROM layers WHERE key = ?"""
 _INSERT = "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)"
-_Row = Tuple[str, int, int, int, int, int]
+Bytes = NDArray[numpy.uint8]
 
 
 class DiskCache:
@@ -47,13 +48,14 @@ class DiskCache:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder, self.max_bytes = folder, max_bytes
         self._file = f"{uuid.uuid4().hex}{DATA_SUFFIX}"
-        self._is_full = False
+        self._is_stopped = False
 
     def get(self, keys: Iterable[bytes]) -> Dict[bytes, Half]:
         """See `OutputCache.get`; the layers are copies."""
         try:
             # Reading only where the file is write-protected, as SQLite has it.
             with closing(self._connect("rw")) as index:
+                index.execute("BEGIN")
                 return self._find(index, keys)
         except sqlite3.Error:
             # There is no index yet, or a damaged one, which `store` tells of.
@@ -61,18 +63,22 @@ class DiskCache:
 
     def store(self, layers: Mapping[bytes, Half]) -> None:
         """See `OutputCache.store`; training goes on where nothing can be written."""
-        if self._is_full:
+        if self._is_stopped:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with closing(self._connect("rwc")) as index:
+                # As for the layers: an index that the power went off over is not read.
+                index.execute("PRAGMA synchronous = OFF")
                 # From here on no other process writes.
                 index.execute("BEGIN IMMEDIATE")
                 index.execute(_TABLE)
                 self._add(index, layers)
                 index.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
-            self._stop(f"{self.folder} cannot be written to ({error})")
+            self._stop(
+                f"{self.folder} cannot be written to: {error}. If it is damaged, delete it"
+            )
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         path = (self.folder / INDEX_FILE).absolute()
@@ -87,28 +93,19 @@ class DiskCache:
         self, index: sqlite3.Connection, keys: Iterable[bytes]
     ) -> Dict[bytes, Half]:
         found = {}
+        # Mapped for this call only: pages of a map that stays count as memory.
+        contents: Dict[str, Bytes] = {}
         for key in set(keys):
             row = index.execute(_SELECT, (key,)).fetchone()
-            half = None if row is None else self._read(key, row)
-            if half is not None:
+            if row is None:
+                continue
+            file, start, *shape, checksum = row
+            if file not in contents:
+                contents[file] = _map(self.folder / file)
+            half = _cut(contents[file], start, shape)
+            if half is not None and _checksum(key, half) == checksum:
                 found[key] = half
         return found
-
-    def _read(self, key: bytes, row: _Row) -> Optional[Half]:
-        """Return the layers a row of the index tells of, unless they are damaged."""
-        file, start, *shape, checksum = row
-        path = self.folder / file
-        end = start + HALF.itemsize * math.prod(shape)
-        if min(start, *shape) < 0 or end > _n_bytes(path):
-            return None
-        half: Half = numpy.zeros(shape, HALF)
-        if half.size:
-            try:
-                # Mapped anew each time: pages of a map that stays count as memory.
-                half[...] = numpy.memmap(path, HALF, "r", start, tuple(shape))
-            except (OSError, ValueError):
-                return None
-        return half if _checksum(key, half) == checksum else None
 
     def _add(self, index: sqlite3.Connection, layers: Mapping[bytes, Half]) -> None:
         """Write layers that are not kept to this process's file and to the index."""
@@ -142,12 +139,28 @@ class DiskCache:
         return sum(map(_n_bytes, self.folder.parent.glob(f"*/*{DATA_SUFFIX}")))
 
     def _stop(self, reason: str) -> None:
-        self._is_full = True
+        self._is_stopped = True
         logger.warning(
             "%s. Nothing more is stored; training goes on, and computes in every epoch "
             "what is not there.",
             reason,
         )
+
+
+def _map(path: Path) -> Bytes:
+    """Map a file, which may not be there, or not be what was written."""
+    try:
+        return numpy.memmap(path, numpy.uint8, "r")
+    except (OSError, ValueError):
+        return numpy.zeros(0, numpy.uint8)
+
+
+def _cut(content: Bytes, start: int, shape: Sequence[int]) -> Optional[Half]:
+    """Return a copy of the layers in a file, or `None` if they are not all there."""
+    end = start + HALF.itemsize * math.prod(shape)
+    if min(start, *shape) < 0 or end > len(content):
+        return None
+    return numpy.array(content[start:end]).view(HALF).reshape(shape)
 
 
 def _append(path: Path, data: bytes) -> int:
@@ -164,7 +177,7 @@ def _append(path: Path, data: bytes) -> int:
 def _checksum(key: bytes, half: Half) -> int:
     """Return a number that changes with the layers, their shape and their document."""
     beginning = zlib.crc32(key + repr(half.shape).encode("ascii"))
-    return zlib.crc32(half.tobytes(), beginning)
+    return zlib.crc32(numpy.ascontiguousarray(half).data, beginning)
 
 
 def _n_bytes(path: Path) -> int:
