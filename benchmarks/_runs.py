@@ -9,13 +9,14 @@ import functools
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, TypeVar
 
 import srsly
 import torch
@@ -24,6 +25,7 @@ from spacy.cli.evaluate import evaluate
 from spacy.cli.train import train
 from wasabi import msg
 
+T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DATA = typer.Option(..., "--data", help="Folder with the data sets")
@@ -182,6 +184,20 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine() -> Dict[str, str]:
     """Return what a reader of results wants to know about the machine."""
     return {"processor": platform.machine(), "torch": torch.__version__}
+
+
+def in_new_process(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a process that has done nothing else."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has had so far, in megabytes."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found.group(1)) // 1024 if found else 0
 
 
 def commit() -> str:

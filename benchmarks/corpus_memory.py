@@ -8,18 +8,25 @@ does it before the first step: read, tokenised, cut into shards, words counted, 
 built. Results go to benchmarks/results.
 """
 
-import multiprocessing
-import re
 import shutil
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, List
 
 import srsly
 import typer
 from _corpora import featured_text
-from _runs import DATA, RESULTS, WORK, commit, config_file, machine, markdown_table
+from _runs import (
+    DATA,
+    RESULTS,
+    WORK,
+    commit,
+    config_file,
+    in_new_process,
+    machine,
+    markdown_table,
+    peak_memory,
+)
 from spacy.util import load_config
 from wasabi import msg
 
@@ -44,9 +51,10 @@ def main(
         for size in words:
             text = featured_text(data, work / "wiki-featured", size)
             held_out = featured_text(data, work / "wiki-featured", HELD_OUT_WORDS)
+            arguments = config, text, held_out, work / "run", n_process
             rows.append(
                 {"config": config, "words": size, "n_process": n_process}
-                | in_new_process(config, text, held_out, work / "run", n_process)
+                | in_new_process(prepare_corpus, *arguments)
             )
             msg.info(", ".join(f"{key} {value}" for key, value in rows[-1].items()))
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -55,16 +63,6 @@ def main(
     table = [[str(value) for value in row.values()] for row in rows]
     markdown = markdown_table(list(rows[0]), table)
     (RESULTS / "corpus-memory.md").write_text(markdown, encoding="utf-8")
-
-
-def in_new_process(
-    config: str, text: Path, held_out: Path, output: Path, n_process: int
-) -> Dict[str, Any]:
-    """Prepare a corpus in a process that has done nothing else."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        arguments = config, text, held_out, output, n_process
-        return pool.submit(prepare_corpus, *arguments).result()
 
 
 def prepare_corpus(
@@ -92,13 +90,6 @@ def prepare_corpus(
         "mb_before": at_rest,
         "mb_peak": peak_memory(),
     }
-
-
-def peak_memory() -> int:
-    """Return the most memory that this process has had so far, in megabytes."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found.group(1)) // 1024 if found else 0
 
 
 if __name__ == "__main__":

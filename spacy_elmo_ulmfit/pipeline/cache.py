@@ -1,17 +1,36 @@
 """Outputs of a frozen language model, kept between epochs of training."""
 
 from collections import OrderedDict
-from typing import Hashable, Iterable, List, Sequence
+from typing import Dict, Iterable, Mapping, Protocol
 
 import numpy
 from numpy.typing import NDArray
-from spacy.tokens import Doc
 
-Layers = NDArray[numpy.float32]
+# The same numbers in memory, on disk and where nothing was kept: all are rounded.
+HALF = numpy.dtype("<f2")
+Half = NDArray[numpy.float16]
+
+
+class OutputCache(Protocol):
+    """Keeps the layers of documents, as they are for one state of the weights."""
+
+    def get(self, keys: Iterable[bytes]) -> Dict[bytes, Half]:
+        """Return what is kept.
+
+        keys (Iterable[bytes]): Keys of documents, any number of times.
+        RETURNS (Dict[bytes, Half]): The layers `(n_layers, n_rows, width)` of those
+            that are kept.
+        """
+
+    def store(self, layers: Mapping[bytes, Half]) -> None:
+        """Keep layers, as far as there is room.
+
+        layers (Mapping[bytes, Half]): The layers of documents by their keys.
+        """
 
 
 class LayerCache:
-    """Least-recently-used cache of documents' layers, in half precision.
+    """Least-recently-used cache of documents' layers, in memory.
 
     max_bytes (int): Most memory to use; 0 keeps nothing.
     """
@@ -19,30 +38,18 @@ class LayerCache:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._n_bytes = 0
-        self._layers: "OrderedDict[Hashable, NDArray[numpy.float16]]" = OrderedDict()
+        self._layers: "OrderedDict[bytes, Half]" = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._layers)
+    def get(self, keys: Iterable[bytes]) -> Dict[bytes, Half]:
+        """See `OutputCache.get`."""
+        found = {key: self._layers[key] for key in keys if key in self._layers}
+        for key in found:
+            self._layers.move_to_end(key)
+        return found
 
-    @staticmethod
-    def key(doc: Doc) -> Hashable:
-        """Identify a document by what a language model reads of it."""
-        return doc.to_array(["ORTH", "SENT_START"]).tobytes()
-
-    def missing(self, docs: Sequence[Doc]) -> List[Doc]:
-        """Return the documents that are not kept, equal ones once."""
-        found = {self.key(doc): doc for doc in docs}
-        return [doc for key, doc in found.items() if key not in self._layers]
-
-    def round(self, layers: Layers) -> Layers:
-        """Round as the cache does, so that a hit and a miss give the same numbers."""
-        return layers.astype(numpy.float16).astype(numpy.float32)
-
-    def store(self, docs: Iterable[Doc], outputs: Iterable[Layers]) -> None:
-        """Keep the layers of documents, and let go of the least recently used."""
-        for doc, layers in zip(docs, outputs):
-            half = layers.astype(numpy.float16)
-            key = self.key(doc)
+    def store(self, layers: Mapping[bytes, Half]) -> None:
+        """See `OutputCache.store`; the least recently used make room."""
+        for key, half in layers.items():
             if half.nbytes > self.max_bytes or key in self._layers:
                 continue
             self._layers[key] = half
@@ -50,17 +57,3 @@ class LayerCache:
         while self._n_bytes > self.max_bytes:
             _, oldest = self._layers.popitem(last=False)
             self._n_bytes -= oldest.nbytes
-
-    def get(self, doc: Doc) -> "Layers | None":
-        """Return a document's layers, or `None`."""
-        key = self.key(doc)
-        half = self._layers.get(key)
-        if half is None:
-            return None
-        self._layers.move_to_end(key)
-        return half.astype(numpy.float32)
-
-    def clear(self) -> None:
-        """Forget everything: the weights have changed."""
-        self._layers.clear()
-        self._n_bytes = 0

@@ -24,7 +24,8 @@ from ..layers.shim import TrainableGroups
 from ..layers.tok2vec import replace_listener, replace_listener_config
 from ..layers.types import DocLayers, LanguageModelT
 from ..text import Vocabulary
-from .cache import LayerCache
+from .cache import HALF
+from .encoder_cache import EncoderCache
 from .serialization import SafetensorsModel
 from .source import load_language_model
 
@@ -44,7 +45,9 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
     name (str): The component's name.
     frozen (bool): Whether the language model keeps its weights. A frozen model
         computes no gradients, and its outputs are cached between epochs.
-    cache_mb (int): Most memory of that cache, in megabytes; 0 for no cache.
+    cache_mb (int): Most megabytes of that cache, 0 for no cache.
+    cache_dir (Optional[str]): Folder that keeps it for other runs; `None` for memory.
+        It is made in training only: prediction uses no cache.
     """
 
     attribute: str
@@ -57,6 +60,7 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         *,
         frozen: bool = True,
         cache_mb: int = 512,
+        cache_dir: Optional[str] = None,
     ) -> None:
         self.vocab = vocab
         self.model = model
@@ -64,7 +68,7 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         self.frozen = frozen
         self.cfg: Dict[str, Any] = {}
         self.listener_map: Dict[str, List[Model]] = {}
-        self._cache = LayerCache(cache_mb * 2**20)
+        self._cache = EncoderCache(name, cache_mb, cache_dir)
         self._pending: Optional[_PendingUpdate] = None
         model.attrs["replace_listener"] = replace_listener
         self._offer_replacement()
@@ -252,6 +256,7 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
             return
         self._flush()
         self.model.finish_update(sgd)
+        self._weights_changed()
 
     def _flush(self) -> None:
         # A batch whose listeners have not run yet is kept: with
@@ -260,25 +265,35 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
             self._pending.backprop_layers()
             self._pending = None
 
-    def predict_cached(self, docs: Sequence[Doc]) -> DocLayers:
-        """Compute the layers of a training batch, each document once while frozen."""
+    @property
+    def _is_cached(self) -> bool:
         # A carried state makes the layers depend on more than the document.
         carries = self.model.attrs.get("initial_state") == "carry"
-        if not self.frozen or carries or not self._cache.max_bytes:
+        return self.frozen and not carries and self._cache.max_bytes > 0
+
+    def document_key(self, doc: Doc) -> bytes:
+        """Return what tells documents apart that the language model reads otherwise.
+
+        doc (Doc): The document.
+        """
+        raise NotImplementedError
+
+    def predict_cached(self, docs: Sequence[Doc]) -> DocLayers:
+        """Compute the layers of a training batch, each document once while frozen."""
+        if not self._is_cached:
             return self.predict(docs)
-        cache, ops = self._cache, self.model.ops
-        missing = cache.missing(docs)
-        computed = {}
+        cache, ops = self._cache.open(self.model), self.model.ops
+        keys = [self.document_key(doc) for doc in docs]
+        halves = cache.get(keys)
+        missing = {key: doc for key, doc in zip(keys, docs) if key not in halves}
         if missing:
-            outputs = [ops.to_numpy(layers) for layers in self.predict(missing)]
-            for doc, layers in zip(missing, outputs):
-                computed[cache.key(doc)] = cache.round(layers)
-        results = []
-        for doc in docs:
-            found = cache.get(doc)
-            results.append(computed[cache.key(doc)] if found is None else found)
-        cache.store(missing, computed.values())
-        return [ops.asarray3f(cast(Floats3d, layers)) for layers in results]
+            outputs = map(ops.to_numpy, self.predict(missing.values()))
+            # Rounded here as well: a hit and a miss give the same numbers.
+            computed = {key: out.astype(HALF) for key, out in zip(missing, outputs)}
+            cache.store(computed)
+            halves.update(computed)
+        layers = (halves[key].astype(numpy.float32) for key in keys)
+        return [ops.asarray3f(cast(Floats3d, array)) for array in layers]
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> None:
         """There is no loss of its own: the listeners have theirs."""
@@ -303,8 +318,11 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
             `(width, width)` matrix that mixed vectors are multiplied by, or one for
             each language code.
         RAISES (ValueError): Without `path`, unless the weights are there already; if
-            there is no path for the language; if the matrix has another shape.
+            there is no path for the language; if the matrix has another shape; if
+            there can be no folder `cache_dir`.
         """
+        if self._is_cached:
+            self._cache.make_folder()
         lang = None if nlp is None else nlp.lang
         if path is not None:
             path = _for_language(path, lang, "path")

@@ -1,6 +1,6 @@
 """Pipelines with listeners, from configs as users write them."""
 
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from spacy.language import Language
 from spacy.training import Example
@@ -89,3 +89,17 @@ def train(nlp: Language, steps: int, optimizer: Optimizer, **settings: Any) -> l
     """Train for some steps as a user's own loop would."""
     examples = tagged(nlp)
     return [nlp.update(examples, sgd=optimizer, **settings) for _ in range(steps)]
+
+
+def spy_on(pipe: Any) -> List[int]:
+    """Return the number of documents of each call of a language model from now on."""
+    calls: List[int] = []
+    predict = pipe.predict
+
+    def count(docs: Any) -> Any:
+        docs = list(docs)
+        calls.append(len(docs))
+        return predict(docs)
+
+    pipe.predict = count
+    return calls
