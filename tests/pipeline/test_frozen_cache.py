@@ -76,6 +76,13 @@ def assert_equal_runs(found, expected):
         assert_array_equal(one, other)
 
 
+def assert_close_runs(found, expected):
+    """Where documents are computed again, in another batch, they are rounded anew."""
+    assert found[0] == pytest.approx(expected[0], rel=1e-2)
+    for one, other in zip(found[1], expected[1]):
+        assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
 @pytest.fixture
 def cold(kind, path, cache_dir):
     """Losses and vectors of the run that fills the cache."""
@@ -274,7 +281,7 @@ def test_a_cache_that_is_full_only_costs_time(kind, path, cache_dir, caplog):
     (cache_dir / "other" / "old.f16").write_bytes(bytes(2**20))
     nlp, pipe = build(kind, path, cache_dir=str(cache_dir), cache_mb=1)
     calls = spy_on(pipe)
-    assert_equal_runs((run(nlp), vectors(nlp, pipe)), expected)
+    assert_close_runs((run(nlp), vectors(nlp, pipe)), expected)
     assert len(calls) > STEPS
     assert caplog.text.count("cache_mb") == 1
 
@@ -289,5 +296,5 @@ def test_an_unwritable_folder_only_costs_time(kind, path, cache_dir, caplog):
     # Where the folder of these weights is to be, there is a file.
     folder.write_text("in the way", encoding="utf-8")
     nlp, pipe = build(kind, path, cache_dir=str(cache_dir))
-    assert_equal_runs((run(nlp), vectors(nlp, pipe)), expected)
+    assert_close_runs((run(nlp), vectors(nlp, pipe)), expected)
     assert caplog.text.count("cannot be written to") == 1
