@@ -230,14 +230,17 @@ def agnews(
         ],
         write_corpus(dev, corpus, "dev"),
         {**SMALL, "drop_mult": "1.0"},
-        "The first 1,000 texts of dev.jsonl.gz are scored. drop_mult = 1.0 (0.1 from "
-        "scratch, at a lower rate) was chosen on 1,000 other training texts, with the "
-        "same three seeds (one from scratch). Language models read 8,000 "
+        "The first 1,000 texts of dev.jsonl.gz are scored. Pretrained classifiers learn "
+        "evenly, all layers from the first step on, at one rate. That (accuracy 0.846 "
+        "with 500 labels and 0.770 with 100, against 0.813 and 0.756 in gradual stages, "
+        "one seed) and drop_mult = 1.0 (0.1 from scratch) were chosen on 1,000 other "
+        "training texts. Language models read 8,000 "
         "training texts without labels; the labelled ones are chosen from these. fastai "
         "2.8.12 with the same data and sizes (3 seeds, its own choice of labelled texts, "
         "held-out perplexity 107.2 after WikiText-2) had errors of 30.1 and 23.0 % with "
         "all stages, 54.6 and 41.2 % without LM fine-tuning, 56.5 and 43.7 % without "
         "pretraining, 54.5 and 48.0 % from scratch.",
+        EVENLY,
     )
     report(task, work, seeds, jobs)
 
