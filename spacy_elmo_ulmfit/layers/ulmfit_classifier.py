@@ -48,7 +48,7 @@ def build_ulmfit_classifier(
     beta: float = 1.0,
     lr_decay: float = 2.6,
     max_grad_norm: float = 25.0,
-    batch_size: int = 64,
+    batch_size: int = 256,
     direction: Literal["forward", "backward"] = "forward",
     tokens: TokenRules = "v2",
     storage: Literal["float32", "float16"] = "float32",
@@ -71,7 +71,8 @@ def build_ulmfit_classifier(
     drop_mult (float): Factor of the dropouts above.
     head_dim (int): Width of the head's hidden layer.
     head_dropout (float): Dropout of the head's hidden layer.
-    bptt (int): Length of the windows a document is read in.
+    bptt (int): Length of the windows a document is read in when it is trained on,
+        and by which `max_len` counts.
     max_len (int): Only windows that start within a document's last `max_len` words,
         and its last window, are pooled and get a gradient; the earlier ones are read
         for the state they leave. 0 for all windows.
