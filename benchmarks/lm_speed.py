@@ -14,7 +14,6 @@ import math
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ import srsly
 import torch
 import typer
 from _runs import DATA, RESULTS, commit, machine, markdown_table
+from _turns import add_ratios, take_turns
 
 from spacy_elmo_ulmfit.cli._util import select_kernels
 from spacy_elmo_ulmfit.modules import AWDLSTM, AWDLSTMConfig
@@ -241,63 +241,14 @@ def read_words(path: Path) -> Iterable[str]:
             yield END
 
 
-def take_turns(
-    commands: Dict[str, List[Any]], steps: int, threads: int
-) -> List[Dict[str, Any]]:
-    """Let every program take a step after the other; the first ones are not timed."""
-    # A program that waits must not keep a core busy.
-    env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    programs = {
-        name: subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
-        for name, command in commands.items()
-    }
-    rows: Dict[str, Dict[str, Any]] = {
-        name: {"variant": name, **answer(program), "seconds": [], "cpu_seconds": []}
-        for name, program in programs.items()
-    }
-    for number in range(steps + 1):
-        for name, program in programs.items():
-            said = answer(program, "step\n")
-            if number:
-                rows[name]["seconds"].append(said["seconds"])
-                rows[name]["cpu_seconds"].append(said["cpu_seconds"])
-            rows[name]["train_loss"] = said["loss"]
-    for name, program in programs.items():
-        assert program.stdin is not None
-        program.stdin.close()
-        rows[name].update(answer(program))
-        program.wait()
-    return list(rows.values())
-
-
 def compare_with_first(rows: Sequence[Dict[str, Any]]) -> None:
     """Add to each row how it compares with the first one."""
     n_tokens = SETTINGS["batch_size"] * SETTINGS["bptt"]
+    add_ratios(rows)
     for row in rows:
+        row["train_loss"] = row.pop("loss")
         row["tokens_per_second"] = n_tokens / statistics.median(row["seconds"])
-        for name in ("seconds", "cpu_seconds"):
-            # Of steps next to each other: the machine is not the same all the time.
-            pairs = zip(rows[0][name], row[name])
-            row[f"{name}_ratio"] = statistics.median(a / b for a, b in pairs)
         row["memory_ratio"] = row["peak_mb"] / rows[0]["peak_mb"]
-
-
-def answer(program: "subprocess.Popen[str]", line: str = "") -> Dict[str, Any]:
-    """Send a line to a program and read the one it answers."""
-    assert program.stdin is not None and program.stdout is not None
-    if line:
-        program.stdin.write(line)
-        program.stdin.flush()
-    said = program.stdout.readline()
-    if not said:
-        raise SystemExit(f"{program.args!r} ended with code {program.wait()}.")
-    return dict(json.loads(said))
 
 
 def format_table(results: Dict[str, Any]) -> str:

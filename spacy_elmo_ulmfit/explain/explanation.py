@@ -188,7 +188,7 @@ def _probabilities(classifier: Classifier, doc: Doc) -> Dict[str, float]:
     for shim in classifier.shims:
         module = _module(shim)
         with torch.no_grad():
-            logits = module(*shim.word_ids([shim.read(doc)]))
+            logits = module(*shim.word_ids([shim.words_of(doc)]))
         parts.append(label_probabilities(logits, classifier.multi_label)[0].cpu())
     means = torch.stack(parts).mean(dim=0).tolist()
     return dict(zip(classifier.labels, means))
@@ -199,7 +199,7 @@ def _token_scores(
 ) -> NDArray[numpy.float32]:
     """Return one model's score of each token. *Shape:* `(n_tokens,)`"""
     read = shim.read(doc)
-    ids, _ = shim.word_ids([read])
+    ids, _ = shim.word_ids([read.words])
     scores = numpy.zeros(len(doc), dtype="float32")
     if method != OCCLUSION:
         found = _GRADIENT_METHODS[method](

@@ -121,7 +121,7 @@ def forward(
         for start in range(0, len(order), max(1, size)):
             numbers = order[start : start + size]
             tokens = [documents[i] for i in numbers]
-            ids, lengths = shim.word_ids(tokens)
+            ids, lengths = shim.word_ids([document.words for document in tokens])
             layers = read_documents(module, ids, lengths, model.attrs["bptt"])
             first = 0
             for number, document in zip(numbers, tokens):

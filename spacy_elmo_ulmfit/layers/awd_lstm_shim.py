@@ -1,5 +1,6 @@
 """The shim of an AWD-LSTM, or of a classifier on one: its weights and how it reads text."""
 
+from itertools import chain
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -79,20 +80,34 @@ class AWDLSTMShim(LanguageModelShim):
         doc (Doc): The document.
         RETURNS (List[str]): The words in the order they are read.
         """
-        return self.read(doc).words
+        words = self.tokenizer.words(doc)
+        return words[::-1] if self.direction == BACKWARD else words
 
-    def word_ids(self, documents: Sequence[LMTokens]) -> Tuple[Tensor, List[int]]:
+    def reads_as(self, other: "AWDLSTMShim") -> bool:
+        """Tell whether another model has the same token rules.
+
+        other (AWDLSTMShim): The other one; its direction does not matter.
+        RETURNS (bool): Whether both make the same words of any text.
+        """
+        own, theirs = self.tokenizer.tensors(), other.tokenizer.tensors()
+        return (
+            self.tokenizer.to_json() == other.tokenizer.to_json()
+            and own.keys() == theirs.keys()
+            and all(torch.equal(own[name], theirs[name]) for name in own)
+        )
+
+    def word_ids(self, documents: Sequence[Sequence[str]]) -> Tuple[Tensor, List[int]]:
         """Number the words of documents.
 
-        documents (Sequence[LMTokens]): The documents.
+        documents (Sequence[Sequence[str]]): The words of each.
         RETURNS (Tuple[Tensor, List[int]]): Ids, the documents one after another,
             `(n_words,)`, and the number of words of each document.
         """
         if self.vocabulary is None:
             raise ValueError(f"This {self.kind} has no vocabulary to number words by.")
-        words = [word for document in documents for word in document.words]
-        ids = torch.tensor(self.vocabulary.ids(words), dtype=torch.long)
-        return ids.to(self.device), [len(document.words) for document in documents]
+        ids = self.vocabulary.ids(chain.from_iterable(documents))
+        numbers = torch.tensor(ids, dtype=torch.long, device=self.device)
+        return numbers, [len(words) for words in documents]
 
     def checkpoint(self) -> Checkpoint:
         """See `LanguageModelShim.checkpoint`."""

@@ -1,6 +1,6 @@
 """ULMFiT's classifier as a thinc model: documents in, a score per label out."""
 
-from typing import Any, Callable, List, Literal, Optional, Tuple, cast
+from typing import Any, Callable, List, Literal, Optional, Sequence, Tuple, cast
 
 import torch
 from spacy.tokens import Doc
@@ -49,7 +49,7 @@ def build_ulmfit_classifier(
     beta: float = 1.0,
     lr_decay: float = 2.6,
     max_grad_norm: float = 25.0,
-    batch_size: int = 64,
+    batch_size: int = 256,
     direction: Literal["forward", "backward"] = "forward",
     tokens: TokenRules = "v2",
     storage: Storage = "float32",
@@ -72,7 +72,8 @@ def build_ulmfit_classifier(
     drop_mult (float): Factor of the dropouts above.
     head_dim (int): Width of the head's hidden layer.
     head_dropout (float): Dropout of the head's hidden layer.
-    bptt (int): Length of the windows a document is read in.
+    bptt (int): Length of the windows a document is read in when it is trained on,
+        and by which `max_len` counts.
     max_len (int): Only windows that start within a document's last `max_len` words,
         and its last window, are pooled and get a gradient; the earlier ones are read
         for the state they leave. 0 for all windows.
@@ -156,19 +157,40 @@ def init(model: ClassifierT, X: Any = None, Y: Any = None) -> ClassifierT:
 def forward(
     model: ClassifierT, docs: List[Doc], is_train: bool
 ) -> Tuple[Floats2d, Callable[[Floats2d], List[Doc]]]:
-    """Score documents; an empty one is read as `xxbos` alone.
+    """Score documents; an empty one is read as `xxbos` alone."""
+    shim = cast(AWDLSTMShim, model.shims[0])
+    documents = [shim.words_of(doc) for doc in docs]
+    scores, backprop_words = score_words(model, documents, is_train)
+
+    def backprop(d_scores: Floats2d) -> List[Doc]:
+        backprop_words(d_scores)
+        return docs
+
+    return scores, backprop
+
+
+def score_words(
+    model: ClassifierT, documents: Sequence[Sequence[str]], is_train: bool
+) -> Tuple[Floats2d, Callable[[Floats2d], None]]:
+    """Score documents that were read already.
 
     The callback takes `scores - truth`, the gradient of the cross-entropy with
     respect to the logits, and averages it over the batch. The gradient of AR and TAR
     is added to it.
+
+    model (Model[List[Doc], Floats2d]): A `ULMFiTClassifier.v1`.
+    documents (Sequence[Sequence[str]]): The words of each, at least one, in the order
+        they are read.
+    is_train (bool): Whether this is training.
+    RETURNS (Tuple[Floats2d, Callable]): Scores, `(n_docs, n_labels)`, and the callback.
     """
     shim = cast(AWDLSTMShim, model.shims[0])
     module = cast(ULMFiTClassifier, shim.module)
     module.train(is_train)
-    size = len(docs) if is_train else model.attrs["batch_size"]
-    documents = [shim.read(doc) for doc in docs]
+    n_docs = len(documents)
+    size = n_docs if is_train else model.attrs["batch_size"]
     # Documents of like length together: what is padded need not be computed.
-    order = sorted(range(len(docs)), key=lambda i: -len(documents[i].words))
+    order = sorted(range(n_docs), key=lambda i: -len(documents[i]))
     pieces = []
     with torch.set_grad_enabled(is_train):
         for start in range(0, len(order), max(1, size)):
@@ -181,8 +203,8 @@ def forward(
     else:
         scores = torch.softmax(logits.detach(), dim=1)
 
-    def backprop(d_scores: Floats2d) -> List[Doc]:
-        gradient = xp2torch(d_scores / len(docs), device=logits.device)
+    def backprop(d_scores: Floats2d) -> None:
+        gradient = xp2torch(d_scores / n_docs, device=logits.device)
         losses = [(logits, gradient.to(logits.dtype))]
         losses += [(piece.penalty, torch.ones_like(piece.penalty)) for piece in pieces]
         # What is frozen has no gradient.
@@ -191,6 +213,5 @@ def forward(
             torch.autograd.backward(
                 [loss for loss, _ in losses], [d_loss for _, d_loss in losses]
             )
-        return docs
 
     return cast(Floats2d, torch2xp(scores)), backprop

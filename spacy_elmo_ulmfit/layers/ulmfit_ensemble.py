@@ -9,7 +9,7 @@ from thinc.types import Floats2d
 
 from .awd_lstm_shim import AWDLSTMShim
 from .label_growth import resize_output
-from .ulmfit_classifier import ClassifierT
+from .ulmfit_classifier import ClassifierT, score_words
 
 _NAME = "ulmfit_ensemble"
 # Names of the two classifiers, which are also what they read.
@@ -81,7 +81,10 @@ def forward_members(
     The callback gives each of them the gradient as if the mean were its own scores.
     The components do not use it: there each member has a loss of its own.
     """
-    outputs = [member(docs, is_train) for member in model.layers]
+    outputs = [
+        score_words(member, documents, is_train)
+        for member, documents in zip(model.layers, read_for_members(model, docs))
+    ]
 
     def backprop(d_scores: Floats2d) -> List[Doc]:
         for _, backprop_member in outputs:
@@ -90,6 +93,30 @@ def forward_members(
 
     total: Any = sum(cast(Any, scores) for scores, _ in outputs)
     return cast(Floats2d, total / len(outputs)), backprop
+
+
+def read_for_members(model: ClassifierT, docs: List[Doc]) -> List[List[List[str]]]:
+    """Return what each classifier reads of documents, in its order.
+
+    Classifiers with the same token rules share the reading of the text.
+
+    model (Model[List[Doc], Floats2d]): A classifier or an ensemble.
+    docs (List[Doc]): The documents.
+    RETURNS (List[List[List[str]]]): For each classifier the words of each document.
+    """
+    members = ensemble_members(model).values()
+    shims = [cast(AWDLSTMShim, member.shims[0]) for member in members]
+    first = shims[0]
+    documents = [first.words_of(doc) for doc in docs]
+    read = [documents]
+    for shim in shims[1:]:
+        if not shim.reads_as(first):
+            read.append([shim.words_of(doc) for doc in docs])
+        elif shim.direction != first.direction:
+            read.append([words[::-1] for words in documents])
+        else:
+            read.append(documents)
+    return read
 
 
 def _encoder_settings(member: ClassifierT) -> Dict[str, Any]:

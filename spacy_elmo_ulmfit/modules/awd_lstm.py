@@ -30,6 +30,9 @@ from .qrnn import QRNNLayer
 FORWARD, BACKWARD = "forward", "backward"
 LSTM, QRNN = "lstm", "qrnn"
 
+# From here on oneDNN's kernels for prediction are as fast as those for training.
+_MANY_ROWS = 128
+
 # What each layer carries on, (1, batch, width) each.
 AWDLSTMState = List[Tuple[Tensor, ...]]
 
@@ -133,11 +136,35 @@ class WeightDropLSTM(nn.LSTM):
             cast(Tensor, self.bias_ih_l0),
             cast(Tensor, self.bias_hh_l0),
         ]
+        if not self.training and _is_faster_in_training(inputs):
+            with torch.enable_grad():
+                return self._call(
+                    inputs.detach(),
+                    tuple(part.detach() for part in state),
+                    [weight.detach() for weight in weights],
+                )
+        return self._call(inputs, state, weights)
+
+    def _call(
+        self, inputs: Tensor, state: Tuple[Tensor, ...], weights: List[Tensor]
+    ) -> Tuple[Tensor, Tuple[Tensor, ...]]:
         # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
         output, hidden, cell = torch._VF.lstm(
             inputs, state, weights, True, 1, 0.0, self.training, False, True
         )
         return output, (hidden, cell)
+
+
+def _is_faster_in_training(inputs: Tensor) -> bool:
+    """Tell whether oneDNN's kernel for training is the faster one for prediction.
+
+    It is chosen by whether gradients are enabled, and computes the same to rounding.
+    """
+    return (
+        inputs.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and len(inputs) < _MANY_ROWS
+    )
 
 
 RecurrentLayer = Union[WeightDropLSTM, QRNNLayer]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .awd_lstm import AWDLSTM, AWDLSTMState, detach_state
+from .cuts import cut_for_speed
 from .packing import unpack
 
 
@@ -40,7 +41,9 @@ def read_windows(
 ) -> Iterator[Window]:
     """Read documents window by window, in the memory of one window.
 
-    A document's windows, and what gradients reach, depend on its own length alone.
+    In training, or with gradients, a document's windows, and what gradients reach,
+    depend on its own length alone. In prediction the state is all that passes from one
+    window to the next, so documents are cut where it is fastest.
 
     encoder (AWDLSTM): The encoder.
     ids (Tensor): Word ids, the documents one after another. *Shape:* `(n_words,)`
@@ -63,15 +66,20 @@ def read_windows(
     starts = sizes.cumsum(0) - sizes
     sizes, order = sizes.sort(descending=True, stable=True)
     starts = starts[order]
-    limit = longest_rest(int(sizes[0]), bptt, max_len)
+    longest = int(sizes[0])
+    limit = longest_rest(longest, bptt, max_len)
+    # Where the first window of each document starts that is wanted.
+    wanted = (sizes - limit + bptt - 1).clamp(min=0) // bptt * bptt
+    cuts = list(range(0, longest, bptt))
+    if not (encoder.training or torch.is_grad_enabled()):
+        cuts = cut_for_speed(sizes.tolist(), set(wanted.tolist()))
     state = encoder.zero_state(len(sizes))
-    for number, start in enumerate(range(0, int(sizes[0]), bptt)):
-        n_left = sizes[sizes > start] - start
+    for number, (start, stop) in enumerate(zip(cuts, [*cuts[1:], longest])):
         # The documents fall in length, so those with too much to come are the first.
-        first, n_rows = int((n_left > limit).sum()), len(n_left)
-        steps = torch.arange(min(bptt, int(n_left[0])))
-        is_word = steps < n_left.unsqueeze(1)
-        places = (starts[:n_rows].unsqueeze(1) + start + steps).where(is_word, 0)
+        first, n_rows = int((wanted > start).sum()), int((sizes > start).sum())
+        steps = torch.arange(start, stop)
+        is_word = steps < sizes[:n_rows].unsqueeze(1)
+        places = (starts[:n_rows].unsqueeze(1) + steps).where(is_word, 0)
         is_word, places = is_word.to(ids.device), places.to(ids.device)
         words = ids[places].where(is_word, encoder.config.padding_idx)
         if number % gradient_windows == 0:
@@ -129,7 +137,7 @@ def _rows_of(state: AWDLSTMState, n_rows: int) -> AWDLSTMState:
 
 def _without_gradients(state: AWDLSTMState, n_rows: int) -> AWDLSTMState:
     """Detach the state of the first rows."""
-    if not n_rows:
+    if not n_rows or not torch.is_grad_enabled():
         return state
 
     def cut(part: Tensor) -> Tensor:

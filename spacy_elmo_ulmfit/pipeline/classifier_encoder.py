@@ -99,7 +99,7 @@ def count_words(
     """Build the vocabulary of a new encoder from training examples."""
     counts: Counter = Counter()
     for example in examples:
-        counts.update(tokenizer(example.reference).words)
+        counts.update(tokenizer.words(example.reference))
     return Vocabulary.build(
         counts,
         specials=tokenizer.specials,

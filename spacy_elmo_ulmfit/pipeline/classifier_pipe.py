@@ -12,8 +12,8 @@ from torch import nn
 from ..layers.awd_lstm_shim import AWDLSTMShim
 from ..layers.group_update import GroupUpdate
 from ..layers.shim import TrainableGroups
-from ..layers.ulmfit_classifier import ClassifierT
-from ..layers.ulmfit_ensemble import ensemble_members
+from ..layers.ulmfit_classifier import ClassifierT, score_words
+from ..layers.ulmfit_ensemble import ensemble_members, read_for_members
 from ..modules.classifier import ULMFiTClassifier
 from ..text import LMTokens, Vocabulary
 from .classifier_encoder import (
@@ -162,8 +162,8 @@ class ULMFiTClassifierPipe(SafetensorsModel):
             return losses
         docs = [example.predicted for example in examples]
         members = self.members.values()
-        for member in members:
-            scores, backprop = member.begin_update(docs)
+        for member, documents in zip(members, read_for_members(self.model, docs)):
+            scores, backprop = score_words(member, documents, True)
             loss, gradient = self.get_loss(examples, scores)
             backprop(gradient)
             losses[self.name] += loss / len(members)

@@ -58,7 +58,7 @@ class AWDLSTMWriter:
 
     def start(self, doc: Doc) -> Prompt:
         """See `Writer.start`."""
-        ids, _ = self.shim.word_ids([self.shim.read(doc)])
+        ids, _ = self.shim.word_ids([self.shim.words_of(doc)])
         state = self.module.zero_state(1)
         if len(ids) > 1:
             state = self.module.encode(ids[None, :-1], state).state

@@ -42,6 +42,10 @@ class DocTokenizer:
             owners.append(owner)
         return LMTokens(words, owners)
 
+    def words(self, doc: Doc) -> List[str]:
+        """See `LMTokenizer.words`."""
+        return self(doc).words
+
     def decode(self, words: Sequence[str]) -> str:
         """See `LMTokenizer.decode`."""
         return " ".join(self.markers.restore(words))

@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections import defaultdict
-from itertools import product
+from itertools import chain, product
 from typing import (
     Any,
     Callable,
@@ -12,7 +12,6 @@ from typing import (
     List,
     NamedTuple,
     Optional,
-    Sequence,
     Set,
     Tuple,
 )
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from spacy.symbols import ORTH
 from spacy.tokenizer import Tokenizer
 
+from .affixes import AffixSplitter
 from .pieces import PieceReader, cut, lay_out
 
 _CHUNKS = re.compile(r"\S+|\s+")
@@ -74,6 +74,7 @@ class LanguageTokenizer:
         self.lang, self.specials, self.rules = lang, tuple(specials), rules
         self.version = version or spacy.__version__
         self._tokenizer: Any = None
+        self._splitter: Optional[AffixSplitter] = None
         if _minor(self.version) != _minor(spacy.__version__):
             warnings.warn(
                 f"These weights were trained with the tokenizer of spaCy {self.version}, "
@@ -86,21 +87,34 @@ class LanguageTokenizer:
         """Split a text.
 
         text (str): The text.
-        RETURNS (Tuple[List[str], NDArray]): The words, white space that is more than
-            one space between words included, and the place in the text of the last
-            character of each; one that announces has the place of what it announces.
+        RETURNS (Tuple[List[str], NDArray]): The words, as of `words`, and the place in
+            the text of the last character of each; one that announces has the place of
+            what it announces.
         """
+        pieces, read = self._read_pieces(text)
+        places = [piece.places for piece in read]
+        return lay_out(pieces, [piece.words for piece in read], places)
+
+    def words(self, text: str) -> List[str]:
+        """Split a text, without places.
+
+        text (str): The text.
+        RETURNS (List[str]): The words, white space that is more than one space between
+            words included.
+        """
+        _, read = self._read_pieces(text)
+        return list(chain.from_iterable([piece.words for piece in read]))
+
+    def _read_pieces(self, text: str) -> Tuple[List[str], List[_Read]]:
         if self._tokenizer is None:
             self._build()
-        pieces = cut(text) if self._by_pieces else [text]
-        if not pieces:
-            return [], numpy.zeros(0, dtype=numpy.int64)
-        words, places, firsts, lasts = zip(*self._pieces(pieces))
-        joined = self._join(pieces, firsts, lasts)
-        if joined is not None:
-            pieces = joined
-            words, places, _, _ = zip(*self._pieces(pieces))
-        return lay_out(pieces, words, places)
+        if self._splitter is None:
+            pieces = [text] if text else []
+            return pieces, self._pieces(pieces)
+        pieces = cut(text)
+        read = self._pieces(pieces)
+        joined = self._join(pieces, read)
+        return (pieces, read) if joined is None else (joined, self._pieces(joined))
 
     def to_json(self) -> Dict[str, Any]:
         """Return plain values for a weight file."""
@@ -108,25 +122,48 @@ class LanguageTokenizer:
 
     def __getstate__(self) -> Dict[str, Any]:
         # A spaCy tokenizer holds a vocabulary of its own, and is quickly built.
-        state = {**self.__dict__, "_tokenizer": None}
+        state = {**self.__dict__, "_tokenizer": None, "_splitter": None}
         state.pop("_pieces", None)
         return state
 
     def _build(self) -> None:
         tokenizer: Any = spacy.blank(self.lang).tokenizer
-        # Those of a few languages, as Japanese, are programs of their own.
-        self._by_pieces = isinstance(tokenizer, Tokenizer)
         self._pairs: Set[Tuple[Optional[str], Optional[str]]] = set()
-        if self._by_pieces:
+        # Those of a few languages, as Japanese, are programs of their own.
+        if isinstance(tokenizer, Tokenizer):
             for word in self.specials:
                 tokenizer.add_special_case(word, [{ORTH: word}])
             self._pairs.update(_special_pairs(tokenizer))
+            self._splitter = AffixSplitter(tokenizer, self._pairs)
         self._firsts = {first for first, _ in self._pairs}
         self._seconds = {second for _, second in self._pairs}
         self._tokenizer = tokenizer
         self._pieces = PieceReader(self._read)
 
     def _read(self, piece: str) -> _Read:
+        chunk = piece[:-1] if piece[-1] == " " else piece
+        # Of a joined piece, or of white space, only the tokenizer knows.
+        is_chunk = self._splitter is not None and len(chunk.split(None, 1)) == 1
+        if not is_chunk or chunk[0].isspace() or chunk[-1].isspace():
+            return self._read_by_tokenizer(piece)
+        return self._read_chunk(chunk)
+
+    def _read_chunk(self, chunk: str) -> _Read:
+        assert self._splitter is not None
+        announcement, text = self.rules.before(chunk)
+        split = self._splitter(text)
+        words = [announcement] if announcement else []
+        places = [0] * len(words)
+        origins = None if len(text) == len(chunk) else _lowered_origins(chunk)
+        end = 0
+        for word in split:
+            end += len(word)
+            read = self.rules.after(word)
+            words += read
+            places += [end - 1 if origins is None else origins[end - 1]] * len(read)
+        return self._note_ends(words, places, announcement or split[0], split[-1])
+
+    def _read_by_tokenizer(self, piece: str) -> _Read:
         text, origins = self._announce(piece)
         words: List[str] = []
         places: List[int] = []
@@ -136,6 +173,11 @@ class LanguageTokenizer:
             words += read
             places += [origins[token.idx + len(token) - 1]] * len(read)
         first, last = (split[0].text, split[-1].text) if len(split) else ("", "")
+        return self._note_ends(words, places, first, last)
+
+    def _note_ends(
+        self, words: List[str], places: List[int], first: str, last: str
+    ) -> _Read:
         return _Read(
             words,
             places,
@@ -156,23 +198,15 @@ class LanguageTokenizer:
             if len(chunk) == match.end() - start:
                 origins += range(start, match.end())
             else:
-                # A few letters become several characters when they are lower-cased.
-                lengths = [len(character.lower()) for character in match.group()]
-                for i, length in enumerate(lengths, start):
-                    origins += [i] * length
+                origins += [start + i for i in _lowered_origins(match.group())]
         return "".join(parts), origins
 
-    def _join(
-        self,
-        pieces: List[str],
-        firsts: Sequence[Optional[str]],
-        lasts: Sequence[Optional[str]],
-    ) -> Optional[List[str]]:
+    def _join(self, pieces: List[str], read: List[_Read]) -> Optional[List[str]]:
         """Join neighbours over which a special case might reach, if there are any."""
         places = [
             i
-            for i, first in enumerate(firsts)
-            if first is not None and i and (lasts[i - 1], first) in self._pairs
+            for i, (_, _, first, _) in enumerate(read)
+            if first is not None and i and (read[i - 1].last, first) in self._pairs
         ]
         if not places:
             return None
@@ -184,6 +218,14 @@ class LanguageTokenizer:
             else:
                 groups.append([piece])
         return ["".join(group) for group in groups]
+
+
+def _lowered_origins(text: str) -> List[int]:
+    """Return which character each one of the lower-cased text comes from."""
+    # A few letters become several characters.
+    return [
+        i for i, character in enumerate(text) for _ in range(len(character.lower()))
+    ]
 
 
 def _special_pairs(tokenizer: Tokenizer) -> Set[Tuple[str, str]]:

@@ -43,6 +43,9 @@ class LMTokenizer(Protocol):
     def __call__(self, doc: Doc) -> LMTokens:
         """Return the tokens of a document, in the order of the text."""
 
+    def words(self, doc: Doc) -> List[str]:
+        """Return what is read of a document without saying where it stands."""
+
     def decode(self, words: Sequence[str]) -> str:
         """Return the text of tokens, with what their markers tell."""
 

@@ -1,6 +1,6 @@
 """The tokens of the `Doc` as they are: the words of salesforce's AWD-LSTM and of WikiText."""
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from spacy.tokens import Doc
 from torch import Tensor
@@ -40,6 +40,10 @@ class PlainTokenizer:
             words.extend(read)
             owners.extend([token.i] * len(read))
         return LMTokens(words, owners)
+
+    def words(self, doc: Doc) -> List[str]:
+        """See `LMTokenizer.words`."""
+        return self(doc).words
 
     def decode(self, words: Sequence[str]) -> str:
         """See `LMTokenizer.decode`."""

@@ -1,7 +1,7 @@
 """Sub-words of a SentencePiece model, as MultiFiT's language models read them."""
 
 import re
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
@@ -81,6 +81,18 @@ class SentencePieceTokenizer:
 
     def __call__(self, doc: Doc) -> LMTokens:
         """See `LMTokenizer`."""
+        text = self._rewritten(doc)
+        pieces = cut(text.text)
+        words, places = zip(*self._pieces(pieces))
+        read, positions = lay_out(pieces, words, places)
+        return LMTokens(read, find_owners(doc, text.origins[positions]))
+
+    def words(self, doc: Doc) -> List[str]:
+        """See `LMTokenizer.words`."""
+        pieces = cut(self._rewritten(doc).text)
+        return list(chain.from_iterable(words for words, _ in self._pieces(pieces)))
+
+    def _rewritten(self, doc: Doc) -> AlignedText:
         if self._processor is None:
             self._build()
         text = AlignedText(doc.text)
@@ -89,10 +101,7 @@ class SentencePieceTokenizer:
         text.prepend(f"{BEGIN} {FIELD} 1 " if self.mark_fields else f"{BEGIN} ")
         text.strip(" ")
         rewrite(text)
-        pieces = cut(text.text)
-        words, places = zip(*self._pieces(pieces))
-        read, positions = lay_out(pieces, words, places)
-        return LMTokens(read, find_owners(doc, text.origins[positions]))
+        return text
 
     @property
     def pieces(self) -> List[str]:

@@ -1,6 +1,6 @@
 """Words by rules on the text, spaCy's tokenizer of the language, and rules on its words."""
 
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from spacy.tokens import Doc
 from torch import Tensor
@@ -56,10 +56,18 @@ class WordTokenizer:
 
     def __call__(self, doc: Doc) -> LMTokens:
         """See `LMTokenizer`."""
-        text = AlignedText(doc.text)
-        self.rewrite(text)
+        text = self._rewritten(doc)
         words, places = self.split(text.text)
         return LMTokens(words, find_owners(doc, text.origins[places]))
+
+    def words(self, doc: Doc) -> List[str]:
+        """See `LMTokenizer.words`."""
+        return self.split.words(self._rewritten(doc).text)
+
+    def _rewritten(self, doc: Doc) -> AlignedText:
+        text = AlignedText(doc.text)
+        self.rewrite(text)
+        return text
 
     def decode(self, words: Sequence[str]) -> str:
         """See `LMTokenizer.decode`."""

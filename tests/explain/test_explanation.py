@@ -33,7 +33,9 @@ def test_every_method_scores_every_token_of_the_document(pipelines, kind, method
     )
     assert found.label == max(doc.cats, key=doc.cats.get)
     assert found.scores.shape == (len(doc),)
-    assert numpy.abs(found.scores).min() > 0
+    # An unknown word is what occlusion puts in its place.
+    told = [method != "occlusion" or words != (found.unknown,) for words in found.words]
+    assert sum(told) > 8 and numpy.abs(found.scores[told]).min() > 0
 
 
 def test_intrinsic_attention_is_a_share_of_the_largest(classifier):
@@ -109,7 +111,7 @@ def test_gradients_of_both_directions_are_averaged(pipelines, method, function):
     parts = []
     for shim in nlp.get_pipe("textcat").shims.values():
         read = shim.read(doc)
-        ids, _ = shim.word_ids([read])
+        ids, _ = shim.word_ids([read.words])
         scores = function(shim.module, ids, 0, multi_label=False).numpy()
         owners = numpy.array(read.owners)
         parts.append([scores[owners == i].sum() for i in range(len(doc))])

@@ -62,7 +62,7 @@ def _soften(nlp: Language) -> None:
     """Scale the last layer: a classifier that is sure of all has little to explain."""
     for shim in nlp.get_pipe("textcat").shims.values():
         module = shim.module.eval()
-        texts = [shim.read(nlp.make_doc(text)) for text, _ in CATS]
+        texts = [shim.words_of(nlp.make_doc(text)) for text, _ in CATS]
         with torch.no_grad():
             factor = 2.0 / module(*shim.word_ids(texts)).abs().max()
             for parameter in module.head.linears[-1].parameters():

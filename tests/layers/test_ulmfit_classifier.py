@@ -38,7 +38,7 @@ def test_gradients_are_those_of_cross_entropy_and_penalty(docs):
     backprop(scores - TRUTHS)
     found = {name: p.grad.clone() for name, p in module.named_parameters()}
     module.zero_grad()
-    output = module.classify(*shim.word_ids([shim.read(doc) for doc in docs]))
+    output = module.classify(*shim.word_ids([shim.words_of(doc) for doc in docs]))
     assert output.penalty > 0
     loss = F.cross_entropy(output.logits, torch.from_numpy(TRUTHS)) + output.penalty
     loss.backward()
@@ -73,7 +73,7 @@ def test_with_nothing_to_learn_an_update_still_works(docs):
 def test_documents_are_numbered_without_padding():
     shim = build().shims[0]
     docs = [make_doc(["tea", "bus"] * 1500), *[make_doc(["bus"])] * 63]
-    ids, lengths = shim.word_ids([shim.read(doc) for doc in docs])
+    ids, lengths = shim.word_ids([shim.words_of(doc) for doc in docs])
     assert ids.shape == (sum(lengths),) and max(lengths) > 3000
 
 

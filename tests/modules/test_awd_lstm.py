@@ -166,3 +166,18 @@ def test_first_input_and_last_output_have_the_width_of_the_embedding(n_layers, w
 def test_plain_values_build_a_model():
     model = build_awd_lstm({"n_words": 9, "embedding_dim": 4, "hidden_dim": 6})
     assert (model.width, len(model.layers)) == (4, 3)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("n_rows", [1, 127, 128])
+def test_prediction_is_what_training_computes_and_records_nothing(mode, n_rows):
+    model = tiny_awd_lstm()
+    ids = torch.randint(2, 13, (n_rows, 4))
+    expected = model.encode(ids)
+    assert expected.output.requires_grad
+    with mode():
+        found = model.encode(ids)
+        again = model.encode(ids, found.state)
+    for tensor in (found.output, *found.raw_outputs, again.output, *again.state[0]):
+        assert not tensor.requires_grad and tensor.grad_fn is None
+    torch.testing.assert_close(found.output, expected.output, rtol=0, atol=1e-6)

@@ -167,3 +167,31 @@ def test_settings_build_the_same_classifier_again():
     other = build_classifier(classifier_settings(model))
     assert (other.config, other.encoder.config) == (model.config, model.encoder.config)
     other.load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize("rnn", ["lstm", "qrnn"])
+@pytest.mark.parametrize("n_trainable", [1, 2, 3])
+def test_frozen_layers_record_nothing_and_change_no_gradient(rnn, n_trainable):
+    """The top groups learn: head, then recurrent layers from the top."""
+    encoder = {"rnn": rnn}
+    whole, frozen = (tiny_classifier(encoder=encoder).train() for _ in range(2))
+    learning = [
+        prefix for group in frozen.layer_groups[-n_trainable:] for prefix in group
+    ]
+    for name, parameter in frozen.named_parameters():
+        parameter.requires_grad_(name.startswith(tuple(learning)))
+    n_frozen = frozen.encoder.config.n_layers - (n_trainable - 1)
+    torch.manual_seed(0)
+    encoded = frozen.encoder.encode(torch.tensor(DOCUMENTS[1:2]))
+    for number, raw in enumerate(encoded.raw_outputs):
+        assert raw.requires_grad == (number >= n_frozen)
+    for model in (whole, frozen):
+        torch.manual_seed(0)
+        output = model.classify(*flat(DOCUMENTS))
+        (output.logits.pow(2).sum() + output.penalty).backward()
+    gradients = dict(whole.named_parameters())
+    for name, parameter in frozen.named_parameters():
+        if parameter.requires_grad:
+            assert torch.equal(parameter.grad, gradients[name].grad)
+        else:
+            assert parameter.grad is None

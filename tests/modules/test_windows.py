@@ -1,6 +1,10 @@
+from functools import partial
+
 import pytest
 import torch
 
+from spacy_elmo_ulmfit.modules import windows
+from spacy_elmo_ulmfit.modules.cuts import MAX_PADDING, MAX_WORDS, cut_for_speed
 from spacy_elmo_ulmfit.modules.windows import read_documents, read_windows
 
 from ..util import NO_DROPOUT, flat, tiny_awd_lstm
@@ -65,10 +69,9 @@ def test_windows_name_their_documents_and_their_words():
     assert seen == DOCUMENTS
 
 
-def test_memory_is_that_of_a_window_whatever_the_documents(monkeypatch):
-    """One document of 5,000 words beside 63 of up to ten, in windows of 50."""
-    model, n_words = tiny_awd_lstm(n_layers=1), []
-    encode = model.encode
+def words_per_call(model, monkeypatch):
+    """One document of 5,000 words beside 63 of up to ten."""
+    n_words, encode = [], model.encode
 
     def spy(words, state):
         n_words.append(words.numel())
@@ -76,10 +79,57 @@ def test_memory_is_that_of_a_window_whatever_the_documents(monkeypatch):
 
     monkeypatch.setattr(model, "encode", spy)
     ids, lengths = flat([[2] * n for n in [5000, *range(1, 11), *[5] * 53]])
-    with torch.no_grad():
-        n_windows = sum(1 for _ in read_windows(model, ids, lengths, 50, max_len=500))
+    n_windows = sum(1 for _ in read_windows(model, ids, lengths, 50, max_len=500))
+    return n_words, n_windows
+
+
+def test_memory_is_that_of_a_window_whatever_the_documents(monkeypatch):
+    model = tiny_awd_lstm(n_layers=1)
+    n_words, n_windows = words_per_call(model, monkeypatch)
     assert n_windows == 11
     assert n_words == [64 * 50] + [50] * 99
+
+
+def test_prediction_takes_few_steps_and_no_more_memory(monkeypatch):
+    model = tiny_awd_lstm(n_layers=1)
+    with torch.no_grad():
+        n_words, n_windows = words_per_call(model, monkeypatch)
+    # Short documents in two windows; of the long one its last 500 words in one.
+    assert n_windows == 3 and n_words[-1] == 500
+    assert max(n_words) <= MAX_WORDS
+    assert sum(n_words) <= 5000 + 55 + 53 * 5 + MAX_PADDING
+
+
+@pytest.mark.parametrize("rnn", RNNS)
+@pytest.mark.parametrize("max_len", [0, 5, 9])
+@pytest.mark.parametrize("max_words, max_padding", [(1, 0), (6, 2), (40, 0), (40, 9)])
+def test_prediction_pools_the_same_words_wherever_documents_are_cut(
+    monkeypatch, rnn, max_len, max_words, max_padding
+):
+    cut = partial(cut_for_speed, max_words=max_words, max_padding=max_padding)
+    monkeypatch.setattr(windows, "cut_for_speed", cut)
+    generator = torch.Generator().manual_seed(0)
+    documents = [
+        torch.randint(2, 13, (n,), generator=generator).tolist()
+        for n in (1, 23, 4, 9, 9, 10, 3, 17)
+    ]
+    model = tiny_awd_lstm(rnn=rnn)
+
+    def read():
+        found = {}
+        for window in read_windows(model, *flat(documents), 4, max_len=max_len):
+            for places, is_word, output in zip(
+                window.places, window.is_word, window.output
+            ):
+                found.update(zip(places[is_word].tolist(), output[is_word]))
+        return found
+
+    expected = read()
+    with torch.no_grad():
+        found = read()
+    assert found.keys() == expected.keys()
+    for place, output in expected.items():
+        torch.testing.assert_close(found[place], output, rtol=0, atol=1e-6)
 
 
 def test_windows_that_are_only_read_for_their_state_build_no_graph(monkeypatch):
@@ -92,6 +142,6 @@ def test_windows_that_are_only_read_for_their_state_build_no_graph(monkeypatch):
 
     monkeypatch.setattr(model, "encode", spy)
     ids, lengths = flat([[2] * 10, [2] * 9])
-    windows = list(read_windows(model, ids, lengths, 2, max_len=5))
+    found = list(read_windows(model, ids, lengths, 2, max_len=5))
     assert with_graph == [False, False, True, True, True]
-    assert [window.rows.tolist() for window in windows] == [[1], [0, 1], [0, 1]]
+    assert [window.rows.tolist() for window in found] == [[1], [0, 1], [0, 1]]

@@ -8,6 +8,9 @@ from numpy.testing import assert_allclose
 from spacy.util import load_model_from_config
 from thinc.api import Adam, Config
 
+from spacy_elmo_ulmfit.layers.ulmfit_ensemble import read_for_members
+from spacy_elmo_ulmfit.text import create_lm_tokenizer
+
 from .test_labels import SPORTS, with_sports
 from .test_ulmfit_textcat import MODEL, TEXT, examples
 
@@ -75,6 +78,31 @@ def test_the_members_start_from_their_encoders_and_read_their_ways(paths):
         source = spacy.load(path).get_pipe("awd_lstm_tok2vec").language_model
         encoder = pipe.shims[name].module.encoder
         assert torch.equal(encoder.embedding.weight, source.embedding.weight)
+
+
+def test_a_text_is_read_once_for_both_where_the_rules_are_the_same(
+    trained, monkeypatch
+):
+    shims, n_read = trained.get_pipe("textcat").shims, []
+    for name, shim in shims.items():
+        read = shim.tokenizer.words
+        monkeypatch.setattr(
+            shim.tokenizer,
+            "words",
+            lambda doc, name=name, read=read: n_read.append(name) or read(doc),
+        )
+    trained(TEXT)
+    trained.update(examples(trained))
+    n_docs = 1 + len(examples(trained))
+    assert n_read == ["forward"] * n_docs
+    # Rules of their own are kept to.
+    other = create_lm_tokenizer("v1", "en")
+    monkeypatch.setattr(shims["backward"], "_tokenizer", other)
+    doc = trained.make_doc("TEA,again")
+    forward, backward = read_for_members(trained.get_pipe("textcat").model, [doc])
+    assert forward == [shims["forward"].words_of(doc)]
+    assert backward == [other.words(doc)[::-1]]
+    assert backward != [forward[0][::-1]]
 
 
 def test_each_member_learns_as_if_it_were_alone(paths):

@@ -62,6 +62,7 @@ def test_owners_tell_which_token_each_piece_belongs_to(words):
     doc = make_doc(words)
     found = DocTokenizer()(doc)
     assert len(found.words) == len(found.owners)
+    assert DocTokenizer().words(doc) == found.words
     assert (found.words[0], found.owners[0]) == ("xxbos", -1)
     assert found.owners == sorted(found.owners)
     real = {token.i for token in doc if not token.is_space}

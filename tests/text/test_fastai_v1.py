@@ -101,6 +101,7 @@ def test_every_token_but_the_beginning_belongs_to_a_token_of_the_document(
     found = tokenizer(doc)
     n_begin = 1 if tokenizer is V1 else 4
     assert len(found.words) == len(found.owners)
+    assert tokenizer.words(doc) == found.words
     assert found.owners[:n_begin] == [-1] * n_begin
     rest = found.owners[n_begin:]
     assert rest == sorted(rest)

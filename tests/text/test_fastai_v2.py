@@ -137,6 +137,7 @@ def check_owners(doc):
     assert found.owners[0] == -1 and found.owners == sorted(found.owners)
     assert set(found.owners[1:]) <= set(range(len(doc)))
     assert "" not in found.words and not any(" " in word for word in found.words)
+    assert READ.words(doc) == found.words
 
 
 @given(

@@ -96,6 +96,7 @@ def test_owners_are_tokens_in_the_order_of_the_text(tokenizer, words):
     found = tokenizer(doc)
     rest = [owner for owner in found.owners if owner >= 0]
     assert len(found.words) == len(found.owners)
+    assert tokenizer.words(doc) == found.words
     assert rest == sorted(rest)
     assert all(owner < len(doc) for owner in rest)
 
