@@ -137,8 +137,9 @@ def train(folder: Path, settings: Dict[str, Any]) -> None:
         tokens = tokenize_texts(texts[start : start + size], n_workers=0, tok=tokenizer)
         ids = [torch.tensor([vocab.get(word, 0) for word in text]) for text in tokens]
         # As its data loaders: the longest first, whole windows of padding in front.
-        order = sorted(range(len(ids)), key=lambda i, ids=ids: -len(ids[i]))
-        longest = len(ids[order[0]])
+        lengths = list(map(len, ids))
+        order = sorted(range(len(ids)), key=lengths.__getitem__, reverse=True)
+        longest = max(lengths)
         padded = [
             pad_chunk(ids[i], PADDING, seq_len=settings["bptt"], pad_len=longest)
             for i in order
