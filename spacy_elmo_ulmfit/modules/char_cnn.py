@@ -129,10 +129,12 @@ class CharacterEncoder(nn.Module):
 
         RETURNS (List[Tensor]): `(width * n_characters, number)` for each convolution.
         """
-        embedding = self.embedding.weight.detach()
+        # Exact to the last digit, so that sums are no less exact than a convolution.
+        embedding = self.embedding.weight.detach().double()
         return [
-            torch.einsum("cd,ndw->wcn", embedding, convolution.weight.detach())
+            torch.einsum("cd,ndw->wcn", embedding, convolution.weight.detach().double())
             .flatten(0, 1)
+            .to(convolution.weight.dtype)
             .contiguous()
             for convolution in self._convolutions
         ]

@@ -191,7 +191,9 @@ def test_carried_states(layout, tmp_path):
             for doc, layers in zip(docs, expected):
                 rows = [token.i for token in doc if not token.is_space]
                 found = doc._.elmo.layers[:, rows]
-                assert_allclose(found, layers, rtol=0, atol=1e-5, err_msg=doc.text)
+                # Random recurrences make the rounding of a word's vector (6e-7) twenty
+                # times as large until the last batch.
+                assert_allclose(found, layers, rtol=0, atol=5e-5, err_msg=doc.text)
 
     assert_carried()
     nlp.get_pipe("elmo_tok2vec").reset_state()
