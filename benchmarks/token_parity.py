@@ -114,7 +114,7 @@ def read(texts: List[str], repeats: int) -> Reading:
         docs = [nlp.make_doc(text) for text in texts]
         result.docs.append(time.process_time() - start)
         start = time.process_time()
-        tokens = [tokenizer(doc).words for doc in docs]
+        tokens = [tokenizer.words(doc) for doc in docs]
         result.rules.append(time.process_time() - start)
     return result._replace(tokens=tokens)
 

@@ -156,6 +156,8 @@ class ULMFiTClassifier(nn.Module):
             pool.add(window.rows, window.is_word, window.output)
             if self.training:
                 penalty.add(window)
+            # Nor is the window itself kept while the next one is computed.
+            del window
         logits = self.head(pool.pooled())
         total = penalty.total() if self.training else logits.new_zeros(())
         return ClassifierOutput(logits, total)

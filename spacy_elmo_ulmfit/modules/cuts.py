@@ -4,6 +4,8 @@ from typing import Collection, List, Sequence
 
 # Words, those of all documents together, that prediction computes at a time.
 MAX_WORDS = 4096
+# Steps of a window: more of them save no time, and a document alone needs less memory.
+MAX_STEPS = 1024
 # What is computed behind the ends of documents: as much as a call of a layer costs.
 MAX_PADDING = 256
 
@@ -13,6 +15,7 @@ def cut_for_speed(
     wanted: Collection[int],
     max_words: int = MAX_WORDS,
     max_padding: int = MAX_PADDING,
+    max_steps: int = MAX_STEPS,
 ) -> List[int]:
     """Cut where documents end, so that next to nothing is computed behind their ends.
 
@@ -23,6 +26,7 @@ def cut_for_speed(
     max_words (int): Most words of a window, all documents together, if that is at
         least one of each.
     max_padding (int): Most steps of a window that come after a document's end.
+    max_steps (int): Most steps of a window.
     RETURNS (List[int]): Where the windows start.
     """
     starts = [0]
@@ -35,7 +39,7 @@ def cut_for_speed(
             return starts[:-1]
         while left and left[-1] <= start:
             left.pop()
-        stop = start + max(1, max_words // n_left)
+        stop = start + max(1, min(max_words // n_left, max_steps))
         stop = min(stop, sizes[0], *left[-1:])
         starts.append(_last_end_that_pays(sizes[:n_left], stop, max_padding))
 

@@ -87,15 +87,19 @@ def read_windows(
         with torch.set_grad_enabled(torch.is_grad_enabled() and first < n_rows):
             encoded = encoder.encode(words, _rows_of(state, n_rows))
         state = _without_gradients(encoded.state, first)
+        window = Window(
+            order[first:n_rows].to(ids.device),
+            is_word[first:],
+            places[first:],
+            encoded.embedded[first:],
+            encoded.raw_outputs[-1][first:],
+            encoded.output[first:],
+        )
+        # What the layers between computed is not kept beside the next window.
+        del encoded
         if first < n_rows:
-            yield Window(
-                order[first:n_rows].to(ids.device),
-                is_word[first:],
-                places[first:],
-                encoded.embedded[first:],
-                encoded.raw_outputs[-1][first:],
-                encoded.output[first:],
-            )
+            yield window
+        del window
 
 
 def longest_rest(length: int, bptt: int, max_len: int) -> int:

@@ -11,16 +11,18 @@ SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=12)
     wanted=st.sets(st.integers(0, 70)),
     max_words=st.integers(1, 90),
     max_padding=st.integers(0, 40),
+    max_steps=st.integers(1, 30),
 )
-def test_windows_keep_their_bounds(sizes, wanted, max_words, max_padding):
+def test_windows_keep_their_bounds(sizes, wanted, max_words, max_padding, max_steps):
     sizes = sorted(sizes, reverse=True)
-    starts = cut_for_speed(sizes, wanted, max_words, max_padding)
+    starts = cut_for_speed(sizes, wanted, max_words, max_padding, max_steps)
     assert starts[0] == 0
     assert starts == sorted(set(starts))
     assert {start for start in wanted if start < sizes[0]} <= set(starts)
     for start, stop in zip(starts, [*starts[1:], sizes[0]]):
         left = [size - start for size in sizes if size > start]
         n_steps = stop - start
+        assert n_steps <= max_steps
         assert len(left) * n_steps <= max(max_words, len(left))
         assert sum(max(0, n_steps - n) for n in left) <= max_padding
 
