@@ -248,6 +248,14 @@ NTASGD = "spacy-elmo-ulmfit.NTASGD.v1"
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
+@pytest.fixture(autouse=True)
+def heeded_interrupt():
+    """A process in the background ignores interrupts, and so would a run in it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt(trainer, number, step, monkeypatch):
     """Train until a signal arrives when some steps are done, in the next one."""
     update = LanguageModelTrainer._update
