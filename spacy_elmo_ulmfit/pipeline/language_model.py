@@ -1,5 +1,6 @@
 """The component that gives every token a language model's vectors, and its listeners."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from .source import load_language_model
 PathOrPaths = Union[str, Path, Dict[str, Union[str, Path]]]
 
 
-class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
+class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe, ABC):
     """Base of `elmo_tok2vec` and `awd_lstm_tok2vec`.
 
     Components that listen mix the layers as they like; each has its own mix. In
@@ -271,12 +272,13 @@ class LanguageModelTok2Vec(SafetensorsModel, TrainablePipe):
         carries = self.model.attrs.get("initial_state") == "carry"
         return self.frozen and not carries and self._cache.max_bytes > 0
 
+    @abstractmethod
     def document_key(self, doc: Doc) -> bytes:
         """Return what tells documents apart that the language model reads otherwise.
 
         doc (Doc): The document.
+        RETURNS (bytes): The same for documents with the same layers only.
         """
-        raise NotImplementedError
 
     def predict_cached(self, docs: Sequence[Doc]) -> DocLayers:
         """Compute the layers of a training batch, each document once while frozen."""
