@@ -15,7 +15,10 @@ from _runs import RESULTS, commit, config_file, machine, markdown_table
 from safetensors.torch import load_file
 from wasabi import msg
 
-from spacy_elmo_ulmfit.pretraining.checkpoint import CHECKPOINTS, checkpoint_files
+from spacy_elmo_ulmfit.pretraining.resuming.checkpoint import (
+    CHECKPOINTS,
+    checkpoint_files,
+)
 
 # What all of these runs have in common.
 SHARED: Dict[str, Any] = {

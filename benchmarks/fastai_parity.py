@@ -24,9 +24,9 @@ from torch import Tensor
 from spacy_elmo_ulmfit.checkpoints.fastai import FastaiModel, read_fastai
 from spacy_elmo_ulmfit.modules import AWDLSTM, ClassifierConfig, ULMFiTClassifier
 from spacy_elmo_ulmfit.modules.awd_lstm import AWDLSTMConfig
-from spacy_elmo_ulmfit.pretraining.layout import Window
-from spacy_elmo_ulmfit.pretraining.objectives import AWDLSTMObjective
-from spacy_elmo_ulmfit.pretraining.word_losses import SoftmaxLoss
+from spacy_elmo_ulmfit.pretraining.batching.layout import Window
+from spacy_elmo_ulmfit.pretraining.losses.objectives import AWDLSTMObjective
+from spacy_elmo_ulmfit.pretraining.losses.word_losses import SoftmaxLoss
 
 RESULTS = Path(__file__).parent / "results"
 PROGRAM = Path(__file__).parent / "fastai_side" / "parity.py"

@@ -30,11 +30,17 @@ from _turns import add_ratios, take_turns
 
 from spacy_elmo_ulmfit.cli._util import select_kernels
 from spacy_elmo_ulmfit.modules import AWDLSTM, AWDLSTMConfig
-from spacy_elmo_ulmfit.pretraining.gradient_step import GradientStep
-from spacy_elmo_ulmfit.pretraining.layout import Window
-from spacy_elmo_ulmfit.pretraining.objectives import Objective, create_objective
-from spacy_elmo_ulmfit.pretraining.optimizers import create_adamw, parameter_groups
-from spacy_elmo_ulmfit.pretraining.precision import create_scaler, multiplies_bfloat16
+from spacy_elmo_ulmfit.pretraining.batching.layout import Window
+from spacy_elmo_ulmfit.pretraining.losses.objectives import Objective, create_objective
+from spacy_elmo_ulmfit.pretraining.steps.gradient_step import GradientStep
+from spacy_elmo_ulmfit.pretraining.steps.optimizers import (
+    create_adamw,
+    parameter_groups,
+)
+from spacy_elmo_ulmfit.pretraining.steps.precision import (
+    create_scaler,
+    multiplies_bfloat16,
+)
 
 FASTAI = Path(__file__).parent / "fastai_side" / "steps.py"
 SETTINGS = {

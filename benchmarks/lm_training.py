@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 from spacy.tokens import Doc, DocBin
 from wasabi import msg
 
-from spacy_elmo_ulmfit.pretraining.checkpoint import checkpoint_files
+from spacy_elmo_ulmfit.pretraining.resuming.checkpoint import checkpoint_files
 
 PARTS = ("train", "valid", "test")
 THREADS = typer.Option(2, help="CPU threads of the training")

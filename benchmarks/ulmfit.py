@@ -49,7 +49,7 @@ from _runs import (
 from matplotlib.figure import Figure
 from wasabi import msg
 
-from spacy_elmo_ulmfit.pretraining.checkpoint import checkpoint_files
+from spacy_elmo_ulmfit.pretraining.resuming.checkpoint import checkpoint_files
 
 SEEDS = typer.Option(
     3, help="Runs per row, with seeds 0, 1, ...; 0 to write down those that are there"

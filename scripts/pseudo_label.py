@@ -19,7 +19,7 @@ from wasabi import msg
 
 from spacy_elmo_ulmfit.cli._util import user_errors
 from spacy_elmo_ulmfit.explain.error_analysis import find_categorizer
-from spacy_elmo_ulmfit.pretraining.corpora import RawTextReader
+from spacy_elmo_ulmfit.pretraining.corpus.corpora import RawTextReader
 from spacy_elmo_ulmfit.replacing import replacing
 from spacy_elmo_ulmfit.vectors.docbin import load_docbin
 

@@ -12,9 +12,9 @@ from spacy.util import load_model_from_config
 from thinc.api import Config, fix_random_seed
 
 from spacy_elmo_ulmfit.layers.awd_lstm_shim import AWDLSTMShim
-from spacy_elmo_ulmfit.pretraining.corpora import TextChunk
-from spacy_elmo_ulmfit.pretraining.objectives import build_vocabulary
-from spacy_elmo_ulmfit.pretraining.reading import StreamReader
+from spacy_elmo_ulmfit.pretraining.corpus.corpora import TextChunk
+from spacy_elmo_ulmfit.pretraining.corpus.reading import StreamReader
+from spacy_elmo_ulmfit.pretraining.losses.objectives import build_vocabulary
 
 TEXTS = [
     "Anna Kovacs lives in Rome .",

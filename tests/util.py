@@ -14,7 +14,7 @@ from spacy_elmo_ulmfit.modules import (
     ClassifierConfig,
     ULMFiTClassifier,
 )
-from spacy_elmo_ulmfit.pretraining.stream import (
+from spacy_elmo_ulmfit.pretraining.corpus.stream import (
     BOUNDARY_TYPES,
     TokenStream,
     bilm_words,

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import List, NamedTuple, Optional, cast
 
+from ..checkpoints import allennlp, bilm_tf
 from ..modules.bilm import BiLM
-from . import allennlp, bilm_tf
 from .bilm_tf_datasets import SOFTMAX_VOCABULARY_FILE, VOCABULARY_FILE
 from .elmo_for_many_langs import is_many_langs, read_many_langs
 from .files import (

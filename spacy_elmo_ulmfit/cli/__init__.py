@@ -1,6 +1,6 @@
 """Commands of `python -m spacy`; importing them registers them."""
 
-from . import embed, export, find_lr, generate, init, substitutes
+from ..cli import embed, export, find_lr, generate, init, substitutes
 from .lm import lm_cli
 from .ulmfit import ulmfit_cli
 

@@ -13,7 +13,7 @@ from wasabi import msg
 
 from ..pipeline.language_model import LanguageModelTok2Vec
 from ..pipeline.source import load_pipeline
-from ..pretraining.corpora import RawTextReader
+from ..pretraining.corpus.corpora import RawTextReader
 from ..vectors.choices import LayerChoice
 from ..vectors.docbin import load_docbin
 from ..vectors.encoder import encode, find_encoder, learnt_mix

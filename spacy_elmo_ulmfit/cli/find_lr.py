@@ -11,9 +11,9 @@ from wasabi import msg
 
 from ..pretraining.config import resolve_lm_config
 from ..pretraining.loop import LanguageModelTrainer
-from ..pretraining.lr_plot import check_plot, plot_range_test
-from ..pretraining.lr_range import run_range_test
 from ..pretraining.setup import setup_finetuning, setup_pretraining
+from ..pretraining.watching.lr_plot import check_plot, plot_range_test
+from ..pretraining.watching.lr_range import run_range_test
 from ._util import CONTEXT, load_config, prepare, user_errors
 from .lm import lm_cli
 

@@ -10,13 +10,13 @@ from spacy.cli._util import Arg, Opt, app
 from wasabi import msg
 
 from ..pipeline.source import find_language_model, load_pipeline
-from ..pretraining.corpora import RawTextReader
+from ..pretraining.corpus.corpora import RawTextReader
+from ..pretraining.corpus.preparation import read_shards
+from ..pretraining.corpus.reading import StreamReader
 from ..pretraining.evaluate import evaluate_language_model
 from ..pretraining.loop import LanguageModelTrainer
-from ..pretraining.preparation import read_shards
-from ..pretraining.reading import StreamReader
+from ..pretraining.resuming.signals import TrainingInterrupted
 from ..pretraining.setup import setup_finetuning, setup_pretraining
-from ..pretraining.signals import TrainingInterrupted
 from ..pretraining.workers import join_workers, local_gpu
 from ..replacing import replacing
 from ._util import CONTEXT, load_config, prepare, user_errors

@@ -7,7 +7,7 @@ from wasabi import msg
 
 from ..pipeline.elmo_tok2vec import ElmoTok2Vec
 from ..pipeline.source import find_language_model, load_pipeline
-from ..pretraining.stream import prepared_docs
+from ..pretraining.corpus.stream import prepared_docs
 from ._util import user_errors
 from .lm import lm_cli
 

@@ -9,7 +9,7 @@ from spacy.language import Language
 from spacy.util import dot_to_object, registry
 from thinc.api import Config, get_torch_default_device
 
-from .precision import check_machine, multiplies_bfloat16
+from .steps.precision import check_machine, multiplies_bfloat16
 
 _REQUIRED = ("component", "batch_size", "bptt", "max_steps", "optimizer", "learn_rate")
 

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from ..modules.bilm import BiLM
 from ..text import Indexer, Vocabulary
-from .layout import NO_TARGET, Window, create_layout
-from .objectives import Objective, create_objective
-from .stream import TokenStream
-from .target_vectors import VectorLoss, have_vectors
-from .windows import held_out_windows
+from .batching.layout import NO_TARGET, Window, create_layout
+from .batching.windows import held_out_windows
+from .corpus.stream import TokenStream
+from .losses.objectives import Objective, create_objective
+from .losses.target_vectors import VectorLoss, have_vectors
 
 _WINDOW = 128
 

@@ -9,7 +9,7 @@ from spacy.pipeline import TrainablePipe
 from ..modules.generation import Sampling, TextLimits, sample_texts, search_texts
 from ..pipeline.source import find_language_model
 from ..text import Vocabulary
-from .stream import prepared_docs
+from .corpus.stream import prepared_docs
 from .writers import create_writer
 
 

@@ -17,33 +17,33 @@ from torch import Tensor, nn
 
 from ..modules.bilm import BiLM
 from ..text import Indexer, Vocabulary
-from .averaging import NTASGD, averaged_weights
-from .checkpoint import checkpoint_files, remove_checkpoints
+from .batching.layout import create_layout
+from .batching.training_text import Position, TrainingWindow
+from .batching.windows import create_training_text
 from .config import LMConfig
-from .distillation import create_distillation_objective
+from .corpus.shards import ShardedStream
 from .evaluate import evaluate_distance, evaluate_language_model
-from .freezing import Freezing
-from .gradient_step import GradientStep
-from .layout import create_layout
-from .loggers import LogStep, evaluation_info, silent_logger, tell_logger
-from .objectives import Objective, create_objective
-from .optimizers import parameter_groups
-from .precision import create_scaler
-from .progress import Progress
-from .report import write_report
-from .run_checkpoints import RunCheckpoints
-from .saving import PipelineSaver
-from .shards import ShardedStream
-from .signals import (
+from .losses.distillation import create_distillation_objective
+from .losses.objectives import Objective, create_objective
+from .losses.target_vectors import VectorLoss, have_vectors
+from .losses.word_losses import LanguageModel
+from .resuming.checkpoint import checkpoint_files, remove_checkpoints
+from .resuming.run_checkpoints import RunCheckpoints
+from .resuming.saving import PipelineSaver
+from .resuming.signals import (
     StopRequest,
     StopRequested,
     TrainingInterrupted,
     catch_stop_signals,
 )
-from .target_vectors import VectorLoss, have_vectors
-from .training_text import Position, TrainingWindow
-from .windows import create_training_text
-from .word_losses import LanguageModel
+from .steps.averaging import NTASGD, averaged_weights
+from .steps.freezing import Freezing
+from .steps.gradient_step import GradientStep
+from .steps.optimizers import parameter_groups
+from .steps.precision import create_scaler
+from .watching.loggers import LogStep, evaluation_info, silent_logger, tell_logger
+from .watching.progress import Progress
+from .watching.report import write_report
 from .workers import ALONE, Workers
 
 DIRECTORY_BEST = "model-best"

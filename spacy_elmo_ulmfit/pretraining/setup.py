@@ -16,18 +16,18 @@ from ..layers.bilm_shim import BiLMShim
 from ..layers.shim import LanguageModelShim
 from ..pipeline.source import find_language_model, load_pipeline
 from ..text import Vocabulary, WordIndexer
-from .checkpoint import CHECKPOINTS, checkpoint_files, load_checkpoint
 from .config import LMConfig, resolve_lm_config
+from .corpus.preparation import Streams, prepare_streams
+from .corpus.reading import StreamReader, language_model_shim
+from .corpus.shards import ShardedStream
+from .corpus.word_counts import count_words
 from .loop import LanguageModelTrainer
-from .objectives import build_vocabulary
-from .preparation import Streams, prepare_streams
-from .reading import StreamReader, language_model_shim
-from .shards import ShardedStream
+from .losses.objectives import build_vocabulary
+from .losses.target_vectors import read_target_vectors
+from .losses.word_losses import LanguageModel
+from .resuming.checkpoint import CHECKPOINTS, checkpoint_files, load_checkpoint
 from .student import create_student
-from .target_vectors import read_target_vectors
 from .vocabulary_mapping import map_vocabulary
-from .word_counts import count_words
-from .word_losses import LanguageModel
 from .workers import ALONE, Workers
 
 

@@ -14,7 +14,7 @@ from ..modules.awd_lstm import AWDLSTM, BACKWARD, map_state
 from ..modules.generation import NextWordModel, Prompt
 from ..text import BEGIN_SENTENCE, END_SENTENCE, Vocabulary
 from ..text.sequences import SequenceKind
-from .stream import bilm_words
+from .corpus.stream import bilm_words
 
 
 class Writer(NextWordModel, Protocol):

@@ -5,18 +5,18 @@ from typing import Any, Iterator, NamedTuple
 import pytest
 from torch import nn
 
-from spacy_elmo_ulmfit.pretraining.layout import (
+from spacy_elmo_ulmfit.pretraining.batching.layout import (
     ModelText,
     Rows,
     Window,
     create_layout,
 )
-from spacy_elmo_ulmfit.pretraining.objectives import (
+from spacy_elmo_ulmfit.pretraining.corpus.stream import TokenStream
+from spacy_elmo_ulmfit.pretraining.losses.objectives import (
     Objective,
     StepResult,
     build_vocabulary,
 )
-from spacy_elmo_ulmfit.pretraining.stream import TokenStream
 from spacy_elmo_ulmfit.text import DocTokenizer, Vocabulary
 
 from ..util import make_doc, stream_of, tiny_awd_lstm, tiny_bilm

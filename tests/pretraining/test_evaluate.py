@@ -3,13 +3,14 @@ import math
 import pytest
 import torch
 
-from spacy_elmo_ulmfit.pretraining import evaluate, windows
+from spacy_elmo_ulmfit.pretraining import evaluate
+from spacy_elmo_ulmfit.pretraining.batching import windows
 from spacy_elmo_ulmfit.pretraining.evaluate import evaluate_language_model
-from spacy_elmo_ulmfit.pretraining.objectives import create_objective
+from spacy_elmo_ulmfit.pretraining.losses.objectives import create_objective
 
 from ..util import make_doc, stream_of
 from .conftest import make_setting, rows_of, step_of
-from .test_objectives import reference_losses
+from .losses.test_objectives import reference_losses
 
 DOCUMENTS = [["a", "b", "c"], ["d"], ["e", "a"], ["b", "f", "g", "h", "i"]]
 

@@ -13,12 +13,15 @@ import torch
 from thinc.api import Config
 
 from spacy_elmo_ulmfit.pretraining import loop
-from spacy_elmo_ulmfit.pretraining.checkpoint import checkpoint_files, load_checkpoint
 from spacy_elmo_ulmfit.pretraining.evaluate import evaluate_language_model
-from spacy_elmo_ulmfit.pretraining.gradient_step import GradientStep
 from spacy_elmo_ulmfit.pretraining.loop import LanguageModelTrainer, scale_dropouts
+from spacy_elmo_ulmfit.pretraining.resuming.checkpoint import (
+    checkpoint_files,
+    load_checkpoint,
+)
+from spacy_elmo_ulmfit.pretraining.resuming.signals import TrainingInterrupted
 from spacy_elmo_ulmfit.pretraining.setup import setup_finetuning, setup_pretraining
-from spacy_elmo_ulmfit.pretraining.signals import TrainingInterrupted
+from spacy_elmo_ulmfit.pretraining.steps.gradient_step import GradientStep
 
 from ..util import tiny_awd_lstm
 

@@ -4,17 +4,17 @@ import tracemalloc
 
 import pytest
 
-from spacy_elmo_ulmfit.pretraining import corpora
-from spacy_elmo_ulmfit.pretraining.corpora import RawTextReader, corpus_chunks
-from spacy_elmo_ulmfit.pretraining.layout import create_layout
-from spacy_elmo_ulmfit.pretraining.shards import cut_shards, write_shards
-from spacy_elmo_ulmfit.pretraining.stream import BOUNDARY_TYPES, number_words
-from spacy_elmo_ulmfit.pretraining.training_text import Position
-from spacy_elmo_ulmfit.pretraining.windows import (
+from spacy_elmo_ulmfit.pretraining.batching.layout import create_layout
+from spacy_elmo_ulmfit.pretraining.batching.training_text import Position
+from spacy_elmo_ulmfit.pretraining.batching.windows import (
     create_training_text,
     held_out_windows,
 )
-from spacy_elmo_ulmfit.pretraining.word_counts import count_words
+from spacy_elmo_ulmfit.pretraining.corpus import corpora
+from spacy_elmo_ulmfit.pretraining.corpus.corpora import RawTextReader, corpus_chunks
+from spacy_elmo_ulmfit.pretraining.corpus.shards import cut_shards, write_shards
+from spacy_elmo_ulmfit.pretraining.corpus.stream import BOUNDARY_TYPES, number_words
+from spacy_elmo_ulmfit.pretraining.corpus.word_counts import count_words
 
 from .conftest import make_setting
 

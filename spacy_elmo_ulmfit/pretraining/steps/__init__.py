@@ -1,0 +1,1 @@
+"""From losses to new weights: optimizers, clipping, precision, which layers learn."""

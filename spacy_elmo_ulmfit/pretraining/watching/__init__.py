@@ -1,0 +1,1 @@
+"""How well a run goes: progress, the printed table, the page of curves, rates to choose."""
