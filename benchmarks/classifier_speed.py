@@ -9,9 +9,11 @@
 PATH is the Python of an environment with fastai 2; FOLDER has `imdb/`. Both sides have
 the same random weights, written by fastai and read by `init ulmfit`; tokens and scores of
 single reviews are compared before anything is timed. Every side is a process of its own,
-and they take one step after the other in turn.
+and they take one step after the other in turn. Other precisions than float32 have rows
+where the processor multiplies such numbers.
 """
 
+import functools
 import json
 import os
 import resource
@@ -26,6 +28,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 import numpy
 import spacy
 import srsly
+import torch
 import typer
 from _runs import DATA, RESULTS, commit, machine, markdown_table
 from _turns import add_ratios, take_turns
@@ -33,12 +36,14 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Adam
 
+from spacy_elmo_ulmfit.modules.products import Precision, usable_precision
 from spacy_elmo_ulmfit.text import create_lm_tokenizer
 
 FASTAI = Path(__file__).parent / "fastai_side" / "classifier.py"
 EXACT = 1e-4
 N_COMPARED = 8
 LABELS = "a,b"
+INEXACT: Sequence[Precision] = ("bf16", "int8")
 BATCHED = "fastai's own, alone and in a batch"
 SIZES = {"emb_sz": 400, "n_hid": 1152, "n_layers": 3, "n_words": 33000}
 READING = {"bptt": 72, "max_len": 1440}
@@ -102,7 +107,7 @@ def pipe(
     output: Path = OUTPUT,
 ) -> None:
     """Compare `nlp.pipe` from raw text with `test_dl` and `get_preds`."""
-    table = Table("pipe", docs, ["nlp.pipe"])
+    table = Table("pipe", docs, in_all_precisions("nlp.pipe"))
     compare(table, data, fastai_python, Scale(steps, threads, emb, hid), output)
 
 
@@ -118,7 +123,7 @@ def single(
     output: Path = OUTPUT,
 ) -> None:
     """Compare `nlp(text)`, one review after the other, with `learn.predict`."""
-    table = Table("single", docs, ["nlp(text)"])
+    table = Table("single", docs, in_all_precisions("nlp(text)"))
     compare(table, data, fastai_python, Scale(steps, threads, emb, hid), output)
 
 
@@ -200,6 +205,13 @@ def random_classifier(vocab: Sequence[str], emb: int, hid: int) -> Language:
     return nlp
 
 
+def in_all_precisions(side: str) -> List[str]:
+    """Return the names of a side in float32, and in what else this machine multiplies."""
+    cpu = torch.device("cpu")
+    faster = [name for name in INEXACT if usable_precision(name, cpu) == name]
+    return [side, *(f"{side}, {name}" for name in faster)]
+
+
 def compare(
     table: Table, data: Path, fastai_python: Path, scale: Scale, output: Path
 ) -> None:
@@ -259,11 +271,11 @@ def compare_scores(folder: Path) -> Dict[str, Any]:
     """Compare tokens and scores with fastai's; end the program if they differ."""
     made = srsly.read_json(folder / "made.json")
     texts = srsly.read_json(folder / "texts.json")
-    nlp = spacy.load(folder / "pipeline")
+    nlp = load(folder)
     pipe: Any = nlp.get_pipe("ulmfit_textcat")
     tokens = [pipe.lm_tokens(nlp.make_doc(text)).words for text in texts]
     n_equal = sum(own == other for own, other in zip(tokens, made["tokens"]))
-    scores = [list(doc.cats.values()) for doc in nlp.pipe(texts[:N_COMPARED])]
+    scores = scores_of(nlp, texts[:N_COMPARED])
     gap = largest(scores, made["scores"])
     parity = {
         "fastai": made["fastai"],
@@ -272,10 +284,26 @@ def compare_scores(folder: Path) -> Dict[str, Any]:
         "largest difference of scores": gap,
         "scores between": [float(numpy.min(scores)), float(numpy.max(scores))],
         BATCHED: largest(made["batch_scores"], made["scores"]),
+        "inexact": {
+            name: largest(scores_of(load(folder, name), texts[:N_COMPARED]), scores)
+            for name in INEXACT
+            if usable_precision(name, torch.device("cpu")) == name
+        },
     }
     if gap > EXACT or n_equal < len(texts):
         raise SystemExit(f"This is not the same model as fastai's: {parity}")
     return parity
+
+
+def scores_of(nlp: Language, texts: Sequence[str]) -> List[List[float]]:
+    """Return the scores of texts."""
+    return [list(doc.cats.values()) for doc in nlp.pipe(texts)]
+
+
+def load(folder: Path, precision: Precision = "fp32") -> Language:
+    """Load the pipeline to predict in some precision."""
+    setting = "components.ulmfit_textcat.model.precision"
+    return spacy.load(folder / "pipeline", config={setting: precision})
 
 
 @app.command()
@@ -321,21 +349,21 @@ def reading_texts(folder: Path) -> Step:
     return step
 
 
-def piping(folder: Path) -> Step:
+def piping(folder: Path, precision: Precision = "fp32") -> Step:
     """Return what scores texts together."""
-    nlp = spacy.load(folder / "pipeline")
+    nlp = load(folder, precision)
     return lambda number: lambda: list(nlp.pipe(chunk(folder, number)))
 
 
-def calling(folder: Path) -> Step:
+def calling(folder: Path, precision: Precision = "fp32") -> Step:
     """Return what scores texts one by one."""
-    nlp = spacy.load(folder / "pipeline")
+    nlp = load(folder, precision)
     return lambda number: lambda: [nlp(text) for text in chunk(folder, number)]
 
 
 def updating(folder: Path) -> Step:
     """Return what learns from a batch."""
-    nlp = spacy.load(folder / "pipeline")
+    nlp = load(folder)
     pipe: Any = nlp.get_pipe("ulmfit_textcat")
     frozen = srsly.read_json(folder / "settings.json")["frozen"]
     pipe.set_trainable_groups(1 if frozen else pipe.n_layer_groups)
@@ -360,6 +388,11 @@ SIDES: Dict[str, Callable[[Path], Step]] = {
     "nlp.pipe": piping,
     "nlp(text)": calling,
     "nlp.update": updating,
+    **{
+        f"{side}, {name}": functools.partial(create, precision=name)
+        for side, create in (("nlp.pipe", piping), ("nlp(text)", calling))
+        for name in INEXACT
+    },
 }
 
 
@@ -416,6 +449,10 @@ def format_table(results: Dict[str, Any]) -> str:
         for row in results["rows"]
     ]
     scale, parity = results["scale"], results["parity"]
+    inexact = "".join(
+        f" In {name} scores differ from float32 by up to {gap:.1e}."
+        for name, gap in parity["inexact"].items()
+    )
     return (
         f"{markdown_table(header, rows)}\n"
         f"Sizes {scale['emb_sz']}/{scale['n_hid']}/{SIZES['n_layers']}, "
@@ -425,7 +462,7 @@ def format_table(results: Dict[str, Any]) -> str:
         f"{results['machine']['torch']}. Tokens of {parity['equal tokens']} of "
         f"{parity['texts']} reviews are equal; scores of single reviews differ by up to "
         f"{parity['largest difference of scores']:.1e}, fastai's own, alone and in a "
-        f"batch, by {parity[BATCHED]:.1e}.\n"
+        f"batch, by {parity[BATCHED]:.1e}.{inexact}\n"
     )
 
 

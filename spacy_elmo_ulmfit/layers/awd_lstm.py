@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..checkpoints import Storage
 from ..modules.awd_lstm import AWDLSTM, AWDLSTMConfig
+from ..modules.products import Precision
 from ..modules.windows import read_documents
 from ..text import LMTokens, TokenRules
 from .awd_lstm_shim import AWDLSTMShim
@@ -42,6 +43,7 @@ def build_awd_lstm_model(
     tokens: TokenRules = "v2",
     softmax_cutoffs: Sequence[int] = (),
     storage: Storage = "float32",
+    precision: Precision = "fp32",
 ) -> LanguageModelT:
     """Build an AWD-LSTM language model (Merity et al. 2017, arXiv:1708.02182).
 
@@ -64,6 +66,9 @@ def build_awd_lstm_model(
         (Grave et al. 2017), counted in words: `[2000, 10000]` has two. `[]` for a full
         softmax.
     storage (str): Type the weights are stored in: `"float32"`, `"float16"` or `"int8"`.
+    precision (str): Type of the numbers that the recurrent layers multiply in prediction:
+        `"fp32"`, or `"bf16"` or `"int8"` for nearly the same results in less time on
+        processors that multiply those; on others it is `"fp32"`, and the log says so.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each document
         `(2, n_tokens, embedding_dim)`: embeddings and top layer.
     """
@@ -87,6 +92,7 @@ def build_awd_lstm_model(
         runtime=ENCODER_DROPOUTS,
         tokens=tokens,
         storage=storage,
+        precision=precision,
     )
     return Model(
         "awd_lstm",

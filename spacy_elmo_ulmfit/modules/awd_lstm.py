@@ -19,19 +19,17 @@ from typing import (
 )
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .adaptive_softmax import Clusters
 from .dropout import embedding_dropout, locked_dropout
 from .heads import Softmax
+from .products import Precision, usable_precision
 from .qrnn import QRNNLayer
+from .weight_drop_lstm import WeightDropLSTM
 
 FORWARD, BACKWARD = "forward", "backward"
 LSTM, QRNN = "lstm", "qrnn"
-
-# From here on oneDNN's kernels for prediction are as fast as those for training.
-_MANY_ROWS = 128
 
 # What each layer carries on, (1, batch, width) each.
 AWDLSTMState = List[Tuple[Tensor, ...]]
@@ -98,73 +96,6 @@ class AWDLSTMOutput(NamedTuple):
     raw_outputs: List[Tensor]
     output: Tensor
     state: AWDLSTMState
-
-
-class WeightDropLSTM(nn.LSTM):
-    """One LSTM layer with dropout on its hidden-to-hidden matrix.
-
-    The dropped matrix is passed to the kernel, never written into the module, so
-    the parameters stay what they are and prediction costs nothing extra.
-
-    input_dim (int): Width of the input.
-    output_dim (int): Width of the output.
-    """
-
-    def __init__(self, input_dim: int, output_dim: int) -> None:
-        super().__init__(input_dim, output_dim, batch_first=True)
-
-    @property
-    def state_widths(self) -> Tuple[int, ...]:
-        """Widths of output and cell, which are carried on."""
-        return self.hidden_size, self.hidden_size
-
-    def run(
-        self, inputs: Tensor, state: Tuple[Tensor, ...], weight_dropout: float
-    ) -> Tuple[Tensor, Tuple[Tensor, ...]]:
-        """Run the layer, with one weight mask for the whole call.
-
-        inputs (Tensor): *Shape:* `(batch, n_steps, input_dim)`
-        state (Tuple[Tensor, ...]): Output and cell, `(1, batch, output_dim)` each.
-        weight_dropout (float): Dropout of the hidden-to-hidden matrix; only in training.
-        RETURNS (Tuple[Tensor, Tuple[Tensor, ...]]): Outputs
-            `(batch, n_steps, output_dim)` and the last state.
-        """
-        hidden_weight = cast(Tensor, self.weight_hh_l0)
-        weights = [
-            cast(Tensor, self.weight_ih_l0),
-            F.dropout(hidden_weight, weight_dropout, self.training),
-            cast(Tensor, self.bias_ih_l0),
-            cast(Tensor, self.bias_hh_l0),
-        ]
-        if not self.training and _is_faster_in_training(inputs):
-            with torch.enable_grad():
-                return self._call(
-                    inputs.detach(),
-                    tuple(part.detach() for part in state),
-                    [weight.detach() for weight in weights],
-                )
-        return self._call(inputs, state, weights)
-
-    def _call(
-        self, inputs: Tensor, state: Tuple[Tensor, ...], weights: List[Tensor]
-    ) -> Tuple[Tensor, Tuple[Tensor, ...]]:
-        # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
-        output, hidden, cell = torch._VF.lstm(
-            inputs, state, weights, True, 1, 0.0, self.training, False, True
-        )
-        return output, (hidden, cell)
-
-
-def _is_faster_in_training(inputs: Tensor) -> bool:
-    """Tell whether oneDNN's kernel for training is the faster one for prediction.
-
-    It is chosen by whether gradients are enabled, and computes the same to rounding.
-    """
-    return (
-        inputs.device.type == "cpu"
-        and not torch.is_grad_enabled()
-        and len(inputs) < _MANY_ROWS
-    )
 
 
 RecurrentLayer = Union[WeightDropLSTM, QRNNLayer]
@@ -282,6 +213,17 @@ class AWDLSTM(nn.Module):
             tuple(zeros(1, batch_size, width) for width in layer.state_widths)
             for layer in self._rnns
         ]
+
+    def set_precision(self, precision: Precision) -> Precision:
+        """Choose the type of the numbers that the layers multiply in prediction.
+
+        precision (str): `"fp32"`, `"bf16"` or `"int8"`.
+        RETURNS (str): What is used: `"fp32"` where the other would save no time.
+        """
+        usable = usable_precision(precision, self.embedding.weight.device)
+        for layer in self._rnns:
+            layer.precision = usable
+        return usable
 
     @property
     def _rnns(self) -> List[RecurrentLayer]:

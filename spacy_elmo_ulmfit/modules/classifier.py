@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .awd_lstm import AWDLSTM, AWDLSTMConfig, read_awd_lstm_config
 from .pooling import DocumentPenalty, DocumentPool
+from .products import Precision
 from .windows import read_windows
 
 _BATCH_NORM_MOMENTUM = 0.1
@@ -122,6 +123,10 @@ class ULMFiTClassifier(nn.Module):
         n_layers = self.encoder.config.n_layers
         layers = [(f"encoder.layers.{i}.",) for i in range(n_layers)]
         return [("encoder.embedding.",), *layers, ("head.",)]
+
+    def set_precision(self, precision: Precision) -> Precision:
+        """See `AWDLSTM.set_precision`."""
+        return self.encoder.set_precision(precision)
 
     def forward(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Classify documents; a document's logits do not depend on the others.

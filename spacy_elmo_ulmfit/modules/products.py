@@ -10,7 +10,7 @@ from typing import Callable, Literal, Optional, Protocol, Tuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .processor import is_foreign_to_mkl, multiplies_bfloat16, multiplies_int8
 
@@ -177,6 +177,16 @@ def usable_precision(precision: Precision, device: torch.device) -> Precision:
     if precision == "int8" and on_cpu and multiplies_int8() and can_quantize():
         return precision
     return "fp32"
+
+
+def multiplies_by_products(module: nn.Module, precision: Precision) -> bool:
+    """Return whether a layer that is exact otherwise has to compute in another precision.
+
+    module (nn.Module): The layer.
+    precision (str): Its precision.
+    """
+    predicts = not (module.training or torch.is_grad_enabled())
+    return precision != "fp32" and predicts
 
 
 @functools.lru_cache(maxsize=None)

@@ -6,32 +6,15 @@ the published biLM (Peters et al. 2018, arXiv:1802.05365). `torch.nn.LSTM` with
 """
 
 import functools
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .prepared import Prepared
-from .products import Precision, Product, create_product
-
-LSTMState = Tuple[Tensor, Tensor]
-
-# Numbers of the input product that prediction keeps at a time: what a cache holds.
-_WINDOW_NUMBERS = 2**20
-
-
-class _Clips(NamedTuple):
-    cell: Optional[float]
-    projection: Optional[float]
-
-
-class _Products(NamedTuple):
-    """The matrices of a layer, prepared for prediction."""
-
-    input: Product
-    hidden: Product
-    projection: Optional[Product]
+from .products import Precision, create_product
+from .recurrence import Clips, LayerProducts, LSTMState, activate, predict
 
 
 class ProjectedLSTM(nn.Module):
@@ -82,7 +65,7 @@ class ProjectedLSTM(nn.Module):
         offset = torch.zeros(4, cell_dim)
         offset[1] = forget_bias
         self.register_buffer("forget_offset", offset.view(-1), persistent=False)
-        self._prepared: Prepared[_Products] = Prepared()
+        self._prepared: Prepared[LayerProducts] = Prepared()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -107,10 +90,10 @@ class ProjectedLSTM(nn.Module):
         RETURNS (Tuple[Tensor, LSTMState]): Packed outputs
             `(n_tokens, projection_dim)`, and each sequence's last state.
         """
-        clips = _Clips(self.cell_clip, self.proj_clip)
+        clips = Clips(self.cell_clip, self.proj_clip)
         if not torch.is_grad_enabled():
             products = self._prepared.get(self._prepare, self._weights, self.precision)
-            return _predict(inputs, batch_sizes, state, products, clips)
+            return predict(inputs, batch_sizes, state, products, clips)
         self._prepared.clear()
         bias = self.bias + self.forget_offset
         weights = (self.weight_ih, self.weight_hh, bias, self.weight_hr)
@@ -125,68 +108,15 @@ class ProjectedLSTM(nn.Module):
         # A bias comes last: every step of an optimizer changes it.
         return [*projection, self.weight_ih, self.weight_hh, self.bias]
 
-    def _prepare(self) -> _Products:
+    def _prepare(self) -> LayerProducts:
         """Return the matrices as prediction multiplies by them."""
         create = functools.partial(create_product, precision=self.precision)
         bias = self.bias + self.forget_offset
-        return _Products(
+        return LayerProducts(
             create(self.weight_ih, bias),
             create(self.weight_hh),
             None if self.weight_hr is None else create(self.weight_hr),
         )
-
-
-def _activate(gates: Tensor, cell: Tensor, clip: Optional[float]) -> Tensor:
-    """Turn `gates` into activations and `cell` into the new cell, in place.
-
-    RETURNS (Tensor): `tanh` of the new cell.
-    """
-    width = cell.shape[1]
-    gates[:, : 2 * width].sigmoid_()
-    gates[:, 3 * width :].sigmoid_()
-    candidate = gates[:, 2 * width : 3 * width].tanh_()
-    cell.mul_(gates[:, width : 2 * width]).addcmul_(gates[:, :width], candidate)
-    if clip is not None:
-        cell.clamp_(-clip, clip)
-    return torch.tanh(cell)
-
-
-def _predict(
-    inputs: Tensor,
-    batch_sizes: List[int],
-    state: LSTMState,
-    products: _Products,
-    clips: _Clips,
-) -> Tuple[Tensor, LSTMState]:
-    """The recurrence without autograd: nothing is kept but the outputs."""
-    last_hidden, last_cell = state[0].clone(), state[1].clone()
-    outputs = inputs.new_empty(len(inputs), last_hidden.shape[1])
-    width = last_cell.shape[1]
-    n_rows = _WINDOW_NUMBERS // (4 * width)
-    start, window_start, window_end = 0, 0, 0
-    hidden, cell, window = last_hidden, last_cell, outputs
-    for size in batch_sizes:
-        end = start + size
-        if end > window_end:
-            window_start = start
-            window_end = max(end, min(start + n_rows, len(inputs)))
-            window = products.input(inputs[window_start:window_end])
-        if size < len(cell):
-            last_hidden[size : len(hidden)] = hidden[size:]
-            hidden, cell = hidden[:size], cell[:size]
-        gates = products.hidden.add_to(
-            window[start - window_start : end - window_start], hidden
-        )
-        squashed = _activate(gates, cell, clips.cell)
-        hidden = squashed.mul_(gates[:, 3 * width :])
-        if products.projection is not None:
-            hidden = products.projection(hidden).to(outputs.dtype)
-            if clips.projection is not None:
-                hidden.clamp_(-clips.projection, clips.projection)
-        outputs[start:end] = hidden
-        start = end
-    last_hidden[: len(hidden)] = hidden
-    return outputs, (last_hidden, last_cell)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -207,7 +137,7 @@ class _Recurrence(torch.autograd.Function):
         bias: Tensor,
         weight_hr: Optional[Tensor],
         batch_sizes: List[int],
-        clips: _Clips,
+        clips: Clips,
     ) -> Tuple[Tensor, Tensor, Tensor]:
         gates = F.linear(inputs, weight_ih, bias)
         n_tokens, width = len(inputs), cell.shape[1]
@@ -223,7 +153,7 @@ class _Recurrence(torch.autograd.Function):
             previous_hidden[now] = last_hidden[:size]
             previous_cells[now] = last_cell[:size]
             gates[now].addmm_(last_hidden[:size], weight_hh.t())
-            squashed[now] = _activate(gates[now], last_cell[:size], clips.cell)
+            squashed[now] = activate(gates[now], last_cell[:size], clips.cell)
             cells[now] = last_cell[:size]
             hidden = squashed[now] * gates[now, 3 * width :]
             if weight_hr is not None:

@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .prepared import Prepared
+from .products import Precision, Product, create_product, multiplies_by_products
+
 # On a CPU a step of fewer values than this costs its call, not its arithmetic.
 _SMALL_STEP = 4096
 
@@ -26,12 +29,16 @@ class QRNNLayer(nn.Module):
     window (int): Inputs that a step sees: 2, or 1 for the current one alone.
     """
 
+    # Type of the numbers multiplied in prediction; `usable_precision` says which.
+    precision: Precision = "fp32"
+
     def __init__(self, input_dim: int, output_dim: int, *, window: int = 1) -> None:
         super().__init__()
         if window not in (1, 2):
             raise ValueError(f"A QRNN layer has a window of 1 or 2, not {window}.")
         self.window = window
         self.linear = nn.Linear(window * input_dim, 3 * output_dim)
+        self._prepared: Prepared[Product] = Prepared()
 
     @property
     def state_widths(self) -> Tuple[int, ...]:
@@ -56,8 +63,7 @@ class QRNNLayer(nn.Module):
         if self.window == 2:
             before = torch.cat([last_input[0].transpose(0, 1), inputs[:, :-1]], dim=1)
             source = torch.cat([inputs, before], dim=2)
-        weight = F.dropout(self.linear.weight, weight_dropout, self.training)
-        gates = F.linear(source, weight, self.linear.bias)
+        gates = self._gates(source, weight_dropout)
         # A mean over many steps needs the precision of the state.
         new, forget, output = gates.to(cell.dtype).chunk(3, dim=2)
         forget = forget.sigmoid()
@@ -66,6 +72,19 @@ class QRNNLayer(nn.Module):
         if self.window == 2:
             last.append(inputs[:, -1:].transpose(0, 1))
         return output.sigmoid() * cells, tuple(last)
+
+    def _gates(self, source: Tensor, weight_dropout: float) -> Tensor:
+        weight, bias = self.linear.weight, self.linear.bias
+        if multiplies_by_products(self, self.precision):
+            product = self._prepared.get(self._prepare, [weight, bias], self.precision)
+            rows = product(source.flatten(0, 1))
+            return rows.unflatten(0, source.shape[:2])
+        weight = F.dropout(weight, weight_dropout, self.training)
+        return F.linear(source, weight, bias)
+
+    def _prepare(self) -> Product:
+        linear = self.linear
+        return create_product(linear.weight, linear.bias, precision=self.precision)
 
 
 def linear_scan(

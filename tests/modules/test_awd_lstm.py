@@ -6,11 +6,11 @@ from spacy_elmo_ulmfit.modules.awd_lstm import (
     LSTM,
     QRNN,
     AWDLSTMConfig,
-    WeightDropLSTM,
     activation_regularization,
     build_awd_lstm,
     detach_state,
 )
+from spacy_elmo_ulmfit.modules.weight_drop_lstm import WeightDropLSTM
 
 from ..util import NO_DROPOUT, tiny_awd_lstm
 

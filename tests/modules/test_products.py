@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from spacy_elmo_ulmfit.modules import products
+from spacy_elmo_ulmfit.modules.awd_lstm import AWDLSTM, AWDLSTMConfig
 from spacy_elmo_ulmfit.modules.packing import PackedLayout
 from spacy_elmo_ulmfit.modules.products import (
     PackedProduct,
@@ -18,6 +19,8 @@ from spacy_elmo_ulmfit.modules.products import (
     usable_precision,
 )
 from spacy_elmo_ulmfit.modules.projected_lstm import ProjectedLSTM
+from spacy_elmo_ulmfit.modules.qrnn import QRNNLayer
+from spacy_elmo_ulmfit.modules.weight_drop_lstm import WeightDropLSTM
 
 needs_packing = pytest.mark.skipif(
     not can_pack(torch.float32), reason="This torch has no packed products"
@@ -113,24 +116,41 @@ def test_ops_that_a_version_of_torch_lacks_are_not_used():
         assert not can_pack.__wrapped__(torch.float32)
 
 
+LAYERS = {
+    "projected": lambda: ProjectedLSTM(16, 32, 16),
+    "lstm": lambda: WeightDropLSTM(16, 16).eval(),
+    "qrnn": lambda: QRNNLayer(16, 16).eval(),
+    "qrnn of two words": lambda: QRNNLayer(16, 16, window=2).eval(),
+}
+
+
 @pytest.fixture(params=["fp32", "bf16", "int8"])
-def layer(request):
+def precision(request):
     if request.param == "bf16" and not can_pack(torch.bfloat16):
         pytest.skip("This torch has no packed products")
     if request.param == "int8" and not can_quantize():
         pytest.skip("This torch has no products of integers")
+    return request.param
+
+
+@pytest.fixture(params=sorted(LAYERS))
+def layer(request, precision):
     torch.manual_seed(0)
-    layer = ProjectedLSTM(16, 32, 16)
-    layer.precision = request.param
+    layer = LAYERS[request.param]()
+    layer.precision = precision
     return layer
 
 
 def run(layer, lengths=(5, 3, 3)):
     torch.manual_seed(1)
-    inputs = torch.randn(sum(lengths), 16)
-    state = torch.zeros(len(lengths), 16), torch.zeros(len(lengths), 32)
-    sizes = PackedLayout.from_lengths(lengths).batch_sizes
-    return layer(inputs, sizes, state)[0]
+    if isinstance(layer, ProjectedLSTM):
+        inputs = torch.randn(sum(lengths), 16)
+        state = torch.zeros(len(lengths), 16), torch.zeros(len(lengths), 32)
+        sizes = PackedLayout.from_lengths(lengths).batch_sizes
+        return layer(inputs, sizes, state)[0]
+    inputs = torch.randn(len(lengths), max(lengths), 16)
+    state = [torch.zeros(1, len(lengths), width) for width in layer.state_widths]
+    return layer.run(inputs, tuple(state), 0.0)[0]
 
 
 def test_prediction_is_near_what_training_computes(layer):
@@ -158,6 +178,29 @@ def test_changed_weights_are_seen(layer, change):
     with torch.no_grad():
         found = run(layer)
         assert torch.equal(found, run(copy.deepcopy(layer)))
+
+
+def test_training_is_exact_in_any_precision(layer):
+    expected = copy.deepcopy(layer)
+    expected.precision = "fp32"
+    assert torch.equal(run(layer.train()), run(expected.train()))
+
+
+def test_windows_go_on_where_the_last_one_ended(precision):
+    torch.manual_seed(0)
+    model = AWDLSTM(AWDLSTMConfig(20, embedding_dim=16, hidden_dim=16)).eval()
+    for layer in model.layers:
+        layer.precision = precision
+    ids = torch.randint(2, 20, (3, 12))
+    with torch.no_grad():
+        whole = model.encode(ids)
+        first = model.encode(ids[:, :5])
+        second = model.encode(ids[:, 5:], first.state)
+    joined = torch.cat([first.output, second.output], dim=1)
+    torch.testing.assert_close(joined, whole.output, rtol=0, atol=1e-6)
+    for ends in zip(second.state, whole.state):
+        for found, expected in zip(*ends):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_layers_can_be_copied_and_sent_to_other_processes(layer):

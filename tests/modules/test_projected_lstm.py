@@ -3,7 +3,7 @@ from unittest import mock
 import pytest
 import torch
 
-from spacy_elmo_ulmfit.modules import projected_lstm
+from spacy_elmo_ulmfit.modules import recurrence
 from spacy_elmo_ulmfit.modules.packing import PackedLayout
 from spacy_elmo_ulmfit.modules.projected_lstm import ProjectedLSTM
 
@@ -176,7 +176,7 @@ def test_prediction_in_blocks_changes_nothing(rows):
     with torch.no_grad():
         expected, _ = layer(inputs, sizes, state)
         numbers = rows * len(layer.bias)
-        with mock.patch.object(projected_lstm, "_WINDOW_NUMBERS", numbers):
+        with mock.patch.object(recurrence, "_WINDOW_NUMBERS", numbers):
             found, _ = layer(inputs, sizes, state)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
