@@ -11,6 +11,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from ..__about__ import __version__
 from ..modules.awd_lstm import AWDLSTM, build_awd_lstm
 from ..modules.bilm import BiLM, build_bilm
 from ..modules.classifier import (
@@ -113,6 +114,7 @@ def save_module(
         state = _converted(tensors, dtype)
     metadata = {
         "format_version": str(FORMAT_VERSION if encodings else _PLAIN_VERSION),
+        "package_version": __version__,
         "kind": str(module.kind),
         "settings": json.dumps(module_settings(module), sort_keys=True),
         "extra": json.dumps(extra or {}, ensure_ascii=False),
@@ -167,7 +169,7 @@ def read_checkpoint(
             "Was it copied completely?"
         ) from error
     version = metadata.get("format_version")
-    _check_version(version, source)
+    _check_version(version, metadata.get("package_version"), source)
     state = dequantize(
         state, json.loads(metadata.get("encodings", "{}")), source=source
     )
@@ -190,15 +192,17 @@ def read_checkpoint(
     )
 
 
-def _check_version(version: Any, source: Union[str, Path]) -> None:
+def _check_version(version: Any, writer: Any, source: Union[str, Path]) -> None:
     known = [str(number) for number in range(1, FORMAT_VERSION + 1)]
     if version in known:
         return
     if isinstance(version, str) and version.isdecimal() and int(version) > len(known):
+        needed = f">={writer}" if writer else f">{__version__}"
         raise ValueError(
             f"{source} was written by a later version of spacy-elmo-ulmfit: its header "
-            f"says format {version!r}, this version reads up to {FORMAT_VERSION!r}. "
-            "Update the package."
+            f"says format {version!r}, version {__version__} reads up to "
+            f"{FORMAT_VERSION!r}. Install one that can read it: "
+            f"pip install 'spacy-elmo-ulmfit{needed}'."
         )
     raise ValueError(
         f"{source} was not written by this package: its header says format "

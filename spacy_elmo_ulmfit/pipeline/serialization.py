@@ -8,6 +8,7 @@ from thinc.api import Model
 
 from ..checkpoints import read_checkpoint
 from ..layers.shim import LanguageModelShim
+from .checksums import read_checked, read_checksums, write_checksums
 
 _SUFFIX = ".safetensors"
 WEIGHTS_FILE = f"model{_SUFFIX}"
@@ -17,7 +18,8 @@ class SafetensorsModel:
     """Mixin for a `TrainablePipe` whose model is a `LanguageModelShim`, or several.
 
     In a pipeline directory the weights of each, their settings and their vocabulary
-    are one file, so they cannot be mixed up; in bytes they are part of the model.
+    are one file, so they cannot be mixed up, and its checksum lies beside it; in bytes
+    they are part of the model.
     """
 
     name: str
@@ -44,10 +46,15 @@ class SafetensorsModel:
         super().to_disk(path, exclude=[*exclude, "model"])  # type: ignore[misc]
         if "model" in exclude:
             return
+        folder = util.ensure_path(path)
+        written = {}
         for name, shim in self.shims.items():
             data = shim.to_bytes()
             if data:
-                (util.ensure_path(path) / f"{name}{_SUFFIX}").write_bytes(data)
+                written[f"{name}{_SUFFIX}"] = data
+                (folder / f"{name}{_SUFFIX}").write_bytes(data)
+        if written:
+            write_checksums(folder, written)
 
     def from_disk(
         self, path: Union[str, Path], *, exclude: Iterable[str] = tuple()
@@ -57,15 +64,19 @@ class SafetensorsModel:
         path (Union[str, Path]): The directory.
         exclude (Iterable[str]): Names of parts to leave out.
         RETURNS: The component.
-        RAISES (ValueError): If the weights are damaged or do not fit the config.
+        RAISES (ValueError): If the weights are damaged, are not those that were stored, or
+            do not fit the config.
         """
         super().from_disk(path, exclude=[*exclude, "model"])  # type: ignore[misc]
         if "model" in exclude:
             return self
+        folder = util.ensure_path(path)
+        checksums = read_checksums(folder)
         for name, shim in self.shims.items():
-            weights = util.ensure_path(path) / f"{name}{_SUFFIX}"
-            if weights.exists():
-                checkpoint = read_checkpoint(weights.read_bytes(), source=weights)
+            weights = folder / f"{name}{_SUFFIX}"
+            if weights.exists() or weights.name in checksums:
+                data = read_checked(weights, checksums)
+                checkpoint = read_checkpoint(data, source=weights)
                 shim.load(checkpoint, source=str(weights))
                 self._weights_changed()
         return self

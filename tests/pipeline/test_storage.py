@@ -142,6 +142,8 @@ def test_a_damaged_file_is_one_sentence_and_nothing_is_loaded(
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     damage(tensors)
     save_file(tensors, path, metadata=header["__metadata__"])
+    # As of a pipeline that an earlier version wrote.
+    (path.parent / "SHA256SUMS").unlink()
     expected = layers(nlp)
     with pytest.raises(ValueError, match=f"model.safetensors is damaged: .*{problem}"):
         nlp.get_pipe(component).from_disk(tmp_path / component, exclude=["vocab"])
