@@ -160,7 +160,7 @@ def compare_with_plain(
         for precision, model in models.items():
             programs[precision] = functools.partial(predict, model, docs)
         agreement = agree(plain, inputs, models, docs)
-        times = take_turns(programs, repeats)
+        times = time_in_turn(programs, repeats)
         n_words = sum(map(len, chosen))
         rows += [
             {
@@ -201,7 +201,7 @@ def compare_pipelines(texts: Sequence[str], repeats: int, threads: int) -> None:
         name: functools.partial(read_texts, nlp, texts)
         for name, nlp in pipelines.items()
     }
-    times = take_turns(programs, repeats)
+    times = time_in_turn(programs, repeats)
     n_words = sum(len(text.split()) for text in texts)
     rows: List[Dict[str, Any]] = [
         {
@@ -252,7 +252,7 @@ def share_of_limit(
             lambda weight: PackedProduct(weight, dtype=torch.float32)
         )
     with torch.no_grad():
-        times = take_turns(programs, repeats)
+        times = time_in_turn(programs, repeats)
     n_operations = 2 * n_steps * batch * cell_dim * (8 * width + width)
     speeds = {
         name: n_operations / statistics.median(seconds) / 1e9
@@ -428,7 +428,7 @@ def take(parts: Iterator[Any], words: int) -> Iterator[Any]:
         words -= len(part.split()) if isinstance(part, str) else len(part)
 
 
-def take_turns(programs: Dict[str, Callable[[], Any]], repeats: int) -> Times:
+def time_in_turn(programs: Dict[str, Callable[[], Any]], repeats: int) -> Times:
     """Time programs in turn; the first round is not counted."""
     times: Times = {name: [] for name in programs}
     for number in range(repeats + 1):
