@@ -16,7 +16,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 import srsly
 import torch
@@ -47,6 +47,8 @@ class Row(NamedTuple):
     overrides (Dict[str, str]): Settings on the command line; `{seed}` in a value is
         replaced by the seed.
     model (str): Which pipeline of a run is evaluated, `"model-best"` or `"model-last"`.
+    test (Optional[Path]): Corpus that the pipeline is scored on besides the dev part;
+        such a run is a process of its own, whose memory is measured.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Row(NamedTuple):
     config: Path
     overrides: Dict[str, str]
     model: str = "model-best"
+    test: Optional[Path] = None
 
     def folder(self, task: str, work: Path) -> Path:
         """Return where the runs of all seeds are."""
@@ -121,36 +124,54 @@ def run(task: str, work: Path, row: Row, seed: int) -> Dict[str, Any]:
     folder = row.folder(task, work) / f"seed{seed}"
     record = folder / RUN
     if not record.exists():
-        settings = row.settings(seed)
-        overrides = {
-            **{key: json_value(value) for key, value in settings.items()},
-            "system.seed": seed,
-        }
-        folder.mkdir(parents=True, exist_ok=True)
-        started = time.monotonic()
-        with (folder / "train.log").open("w", encoding="utf-8") as log:
-            with contextlib.redirect_stdout(log):
-                train(row.config, folder, overrides=overrides)
-                seconds = round(time.monotonic() - started, 1)
-                scores = evaluate(str(folder / row.model), Path(settings["paths.dev"]))
-        srsly.write_json(
-            record,
-            {
-                "pipeline": row.name,
-                "train_examples": row.n_train,
-                "seed": seed,
-                "commit": commit(),
-                "seconds": seconds,
-                "evaluated": row.model,
-                "settings": {
-                    key: value
-                    for key, value in settings.items()
-                    if not key.startswith("paths.")
-                },
-                "scores": scores,
-            },
-        )
+        if row.test is None:
+            train_and_evaluate(row, folder, seed)
+        else:
+            in_new_process(train_and_evaluate, row, folder, seed)
     return srsly.read_json(record)
+
+
+def train_and_evaluate(row: Row, folder: Path, seed: int) -> None:
+    """Train, evaluate, and write down what came out."""
+    torch.set_num_threads(1)
+    settings = row.settings(seed)
+    overrides = {
+        **{key: json_value(value) for key, value in settings.items()},
+        "system.seed": seed,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    pipeline, parts = folder / row.model, {"scores": Path(settings["paths.dev"])}
+    if row.test is not None:
+        parts["test_scores"] = row.test
+    with (folder / "train.log").open("w", encoding="utf-8") as log:
+        with contextlib.redirect_stdout(log):
+            train(row.config, folder, overrides=overrides)
+            seconds = round(time.monotonic() - started, 1)
+            scores = {
+                name: evaluate(str(pipeline), path) for name, path in parts.items()
+            }
+    about = {
+        "pipeline": row.name,
+        "train_examples": row.n_train,
+        "seed": seed,
+        "commit": commit(),
+        "seconds": seconds,
+        "peak_mb": peak_memory(),
+        "disk_mb": round(size_on_disk(pipeline) / 2**20, 1),
+        "evaluated": row.model,
+        "settings": {
+            key: value
+            for key, value in settings.items()
+            if not key.startswith("paths.")
+        },
+    }
+    srsly.write_json(folder / RUN, {**about, **scores})
+
+
+def size_on_disk(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def json_value(text: str) -> Any:

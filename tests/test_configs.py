@@ -8,19 +8,25 @@ import spacy
 from spacy.cli.train import train
 from spacy.tokens import Doc, DocBin, Span
 from spacy.util import load_config
+from thinc.api import Config
 
+from .conftest import BILM
 from .pipeline.util import AWD_LSTM, ELMO
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.cfg"))
 TRAINED = [name for name in NAMES if "training" in load_config(CONFIGS / f"{name}.cfg")]
 STEPS = {"training.max_steps": 3, "training.eval_frequency": 2}
+BILM_MODEL = Config().from_str(BILM)["components"]["elmo_tok2vec"]["model"]
 # Sizes of the tiny language models, where a block of a config must agree with them.
 SIZES = {
     "spacy-elmo-ulmfit.ULMFiTClassifier.v1": {
         "embedding_dim": 8,
         "hidden_dim": 10,
         "n_layers": 2,
+    },
+    "spacy-elmo-ulmfit.BiLM.v1": {
+        key: value for key, value in BILM_MODEL.items() if not key.startswith("@")
     },
 }
 SENTENCES = [

@@ -1,0 +1,293 @@
+"""What language models are worth on real tasks: score, time, memory and size, row by row.
+
+    python benchmarks/quality.py ner --data DATA
+    python benchmarks/quality.py tagging --data DATA
+    python benchmarks/quality.py mixes --data DATA
+
+DATA is a folder with the data sets, as docs/data.md describes. Every run is a plain
+`spacy train` in a process of its own, with a fixed number of steps, after which the last
+pipeline is scored: neither the dev nor the test part chooses anything. What is there
+already is not repeated. Results go to benchmarks/results.
+"""
+
+import statistics
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
+
+import spacy
+import srsly
+import typer
+from _runs import (
+    DATA,
+    JOBS,
+    RESULTS,
+    SEEDS,
+    WORK,
+    Row,
+    config_file,
+    finished_runs,
+    machine,
+    markdown_table,
+    prepare,
+    run_rows,
+)
+from matplotlib.figure import Figure
+from tagger import convert
+from wasabi import msg
+
+from spacy_elmo_ulmfit.training.mix_report import LearntMix, mixes
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+BASELINE, INPUT, AWD_LSTM = "tok2vec alone", "[x; ELMo]", "[x; AWD-LSTM]"
+MIX = "components.ner.model.tok2vec.embed.right.mix.layers"
+LAYERS = ("token", "first LSTM", "second LSTM")
+
+
+class Variant(NamedTuple):
+    """A row of a table.
+
+    config (str): Name of its config.
+    overrides (Mapping[str, str]): Settings on the command line.
+    """
+
+    config: str
+    overrides: Mapping[str, str] = {}
+
+
+NER_VARIANTS: Dict[str, Variant] = {
+    BASELINE: Variant("ner_baseline"),
+    INPUT: Variant("ner_elmo"),
+    "[x; ELMo], top layer": Variant("ner_elmo", {MIX: "top"}),
+    "[x; ELMo], mean of the layers": Variant("ner_elmo", {MIX: "average"}),
+    "[h; ELMo] at the output": Variant("ner_elmo_output"),
+    "ELMo at both ends": Variant("ner_elmo_both"),
+    "[x; ELMo], fine-tuned": Variant("ner_elmo_finetuned"),
+    AWD_LSTM: Variant("ner_awd_lstm"),
+}
+TAGGING_VARIANTS: Dict[str, Variant] = {
+    BASELINE: Variant("tagger_baseline"),
+    INPUT: Variant("tagger_elmo"),
+    AWD_LSTM: Variant("tagger_awd_lstm"),
+}
+
+
+class Task(NamedTuple):
+    """A data set and the rows it is used for.
+
+    name (str): Its folder.
+    limit (int): Training sentences, the first ones.
+    steps (int): Steps of a training.
+    variants (Mapping[str, Variant]): The rows.
+    has_test (bool): Whether there is a test part; where not, the dev part is scored
+        alone.
+    """
+
+    name: str
+    limit: int
+    steps: int
+    variants: Mapping[str, Variant]
+    has_test: bool = True
+
+
+def telling(variants: Mapping[str, Variant]) -> Dict[str, Variant]:
+    """Return the rows that every data set has."""
+    return {name: variants[name] for name in (BASELINE, INPUT, AWD_LSTM)}
+
+
+NER = [
+    Task("uner-ewt", 3000, 800, NER_VARIANTS),
+    Task("wnut17", 3394, 800, telling(NER_VARIANTS), has_test=False),
+    Task("ncbi-disease", 3000, 800, telling(NER_VARIANTS)),
+    Task("bc5cdr", 3000, 800, telling(NER_VARIANTS)),
+]
+TAGGING = [Task("ud-english-ewt", 2000, 800, TAGGING_VARIANTS)]
+Prepare = Callable[[Path, Path, int], None]
+
+
+@app.command("ner")
+def ner(
+    data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
+) -> None:
+    """Named entities: a frozen language model beside, behind and around a network."""
+    rows = {task.name: ner_rows(task, data, work) for task in NER}
+    report("ner", "ents_f", run_tasks(rows, work, seeds, jobs))
+
+
+@app.command("tagging")
+def tagging(
+    data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
+) -> None:
+    """Part-of-speech tags of English EWT, in spaCy's own tokens."""
+    rows = {task.name: tagging_rows(task, data, work) for task in TAGGING}
+    report("tagging", "tag_acc", run_tasks(rows, work, seeds, jobs))
+
+
+@app.command("mixes")
+def draw_mixes(data: Path = DATA, work: Path = WORK) -> None:
+    """Draw which layers the finished pipelines of `ner` and `tagging` have chosen."""
+    found = {}
+    for task in NER:
+        found[f"NER, {task.name}"] = task_mixes(
+            task.name, ner_rows(task, data, work), work
+        )
+    for task in TAGGING:
+        rows = tagging_rows(task, data, work)
+        found[f"tags, {task.name}"] = task_mixes(task.name, rows, work)
+    found = {name: learnt for name, learnt in found.items() if learnt}
+    if not found:
+        msg.fail("No finished run: start 'ner' or 'tagging' first.", exits=1)
+    means: Dict[str, Dict[str, Any]] = {
+        name: {
+            "shares": [
+                round(statistics.mean(shares), 4)
+                for shares in zip(*(mix.shares for mix in learnt))
+            ],
+            "gamma": round(statistics.mean(mix.gamma for mix in learnt), 4),
+        }
+        for name, learnt in found.items()
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    srsly.write_json(RESULTS / "quality-mixes.json", means)
+    plot_mixes(means, RESULTS / "quality-mixes.png")
+    msg.table(
+        [(name, *mean["shares"], mean["gamma"]) for name, mean in means.items()],
+        header=("task", *LAYERS, "gamma"),
+        divider=True,
+    )
+
+
+def ner_rows(task: Task, data: Path, work: Path) -> List[Row]:
+    """Return the runs of a data set with entities."""
+
+    def convert_part(source: Path, target: Path, limit: int) -> None:
+        prepare(
+            "ner-conll", source.with_suffix(".conll.gz"), target, f"--limit={limit}"
+        )
+
+    return task_rows(task, data / task.name, work, convert_part)
+
+
+def tagging_rows(task: Task, data: Path, work: Path) -> List[Row]:
+    """Return the runs of a data set with tags."""
+
+    def convert_part(source: Path, target: Path, limit: int) -> None:
+        name = f"en_ewt-ud-{source.name}.conllu.gz"
+        convert(source.with_name(name), target, limit)
+
+    return task_rows(task, data / task.name, work, convert_part)
+
+
+def task_rows(task: Task, source: Path, work: Path, convert_part: Prepare) -> List[Row]:
+    """Return the runs of a data set, whose parts are converted once."""
+    corpus = work / task.name / "corpus"
+    limits = {"train": task.limit, "dev": 0, **({"test": 0} if task.has_test else {})}
+    parts = {part: corpus / f"{part}.spacy" for part in limits}
+    for part, target in parts.items():
+        if not target.exists():
+            convert_part(source / part, target, limits[part])
+    settings = {
+        "paths.train": str(parts["train"]),
+        "paths.dev": str(parts["dev"]),
+        "training.max_steps": str(task.steps),
+        "training.patience": "0",
+        # The last pipeline is scored, so a glance at the dev part on the way is enough.
+        "training.eval_frequency": str(task.steps),
+        "corpora.dev.limit": "50",
+    }
+    return [
+        Row(
+            name,
+            task.limit,
+            config_file(variant.config),
+            {**settings, **variant.overrides},
+            "model-last",
+            parts.get("test", parts["dev"]),
+        )
+        for name, variant in task.variants.items()
+    ]
+
+
+def run_tasks(
+    rows: Mapping[str, Sequence[Row]], work: Path, seeds: int, jobs: int
+) -> Dict[str, List[List[Dict[str, Any]]]]:
+    """Run all rows of all data sets."""
+    return {
+        name: run_rows(name, task_rows, work, seeds, jobs)
+        for name, task_rows in rows.items()
+    }
+
+
+def report(
+    table: str, metric: str, tasks: Mapping[str, Sequence[List[Dict[str, Any]]]]
+) -> None:
+    """Write all runs and the table of their means, and print it."""
+    rows = [
+        {"data": name, **summary(runs, metric)}
+        for name, task_runs in tasks.items()
+        for runs in task_runs
+    ]
+    header, cells = list(rows[0]), [list(row.values()) for row in rows]
+    msg.table(cells, header=header, divider=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"quality-{table}.json"
+    srsly.write_json(path, {"machine": machine(), "runs": tasks})
+    path.with_suffix(".md").write_text(markdown_table(header, cells), encoding="utf-8")
+
+
+def summary(runs: Sequence[Dict[str, Any]], metric: str) -> Dict[str, str]:
+    """Return a row: means, and of the scores the spread."""
+    mean = {
+        key: statistics.mean(run[key] for run in runs)
+        for key in ("seconds", "peak_mb", "disk_mb")
+    }
+    speed = statistics.mean(run["scores"]["speed"] for run in runs)
+    return {
+        "row": runs[0]["pipeline"],
+        "sentences": f"{runs[0]['train_examples']:,}",
+        "dev": mean_and_spread([run["scores"][metric] for run in runs]),
+        "test": mean_and_spread([run["test_scores"][metric] for run in runs]),
+        "s to train": f"{mean['seconds']:,.0f}",
+        "words/s": f"{speed:,.0f}",
+        "peak MB": f"{mean['peak_mb']:,.0f}",
+        "MB on disk": f"{mean['disk_mb']:.1f}",
+    }
+
+
+def mean_and_spread(scores: Sequence[float]) -> str:
+    """Return a mean with the standard deviation, in percent."""
+    spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+    return f"{100 * statistics.mean(scores):.1f} ± {100 * spread:.1f}"
+
+
+def task_mixes(name: str, rows: Sequence[Row], work: Path) -> List[LearntMix]:
+    """Return what the finished runs with ELMo at the input have learnt."""
+    wanted = [row for row in rows if row.name == INPUT]
+    runs = finished_runs(name, wanted, work)
+    return [
+        mix
+        for row, found in zip(wanted, runs)
+        for run in found
+        for mix in mixes(
+            spacy.load(row.folder(name, work) / f"seed{run['seed']}" / row.model)
+        )
+    ]
+
+
+def plot_mixes(means: Mapping[str, Dict[str, Any]], path: Path) -> None:
+    """Draw the share of each layer in each task, as figure 2 of the ELMo paper."""
+    figure = Figure(figsize=(1.6 + 1.2 * len(means), 3.2), layout="constrained")
+    axes = figure.subplots()
+    shares = list(zip(*(mean["shares"] for mean in means.values())))
+    axes.imshow(shares, cmap="Blues", vmin=0, aspect="auto", origin="lower")
+    axes.set_xticks(range(len(means)), list(means), rotation=20, ha="right")
+    axes.set_yticks(range(len(shares)), LAYERS[: len(shares)])
+    for y, layer in enumerate(shares):
+        for x, share in enumerate(layer):
+            axes.text(x, y, f"{share:.2f}", ha="center", va="center")
+    axes.set_title("Softmax-normalized share of each layer (s_j)")
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    app()
