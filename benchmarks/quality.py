@@ -244,7 +244,7 @@ def summary(runs: Sequence[Dict[str, Any]], metric: str) -> Dict[str, str]:
     speed = statistics.mean(run["scores"]["speed"] for run in runs)
     return {
         "row": runs[0]["pipeline"],
-        "sentences": f"{runs[0]['train_examples']:,}",
+        "examples": f"{runs[0]['train_examples']:,}",
         "dev": mean_and_spread([run["scores"][metric] for run in runs]),
         "test": mean_and_spread([run["test_scores"][metric] for run in runs]),
         "s to train": f"{mean['seconds']:,.0f}",

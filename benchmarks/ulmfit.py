@@ -13,7 +13,7 @@ chooses nothing. Results go to benchmarks/results.
 
 import statistics
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import srsly
 import typer
@@ -449,21 +449,27 @@ def tfidf_runs(task: Task, size: Size, seeds: int) -> List[Dict[str, Any]]:
 
 def tfidf_accuracy(train: Path, dev: Path) -> float:
     """Return the share of dev texts that the linear model gets right."""
+    (x_train, y_train), (x_dev, y_dev) = map(texts_and_labels, (train, dev))
+    return float(linear_model().fit(x_train, y_train).score(x_dev, y_dev))
+
+
+def linear_model() -> Any:
+    """Return an untrained linear SVM on TF-IDF of words and pairs of words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
-    model = make_pipeline(
+    return make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC()
     )
-    parts = [
-        list(srsly.read_jsonl(path.with_suffix(".jsonl"))) for path in (train, dev)
+
+
+def texts_and_labels(corpus: Path) -> Tuple[List[str], List[str]]:
+    """Read what `write_corpus` wrote beside a corpus in spaCy's format."""
+    records = list(srsly.read_jsonl(corpus.with_suffix(".jsonl")))
+    return [record["text"] for record in records], [
+        record["label"] for record in records
     ]
-    (x_train, y_train), (x_dev, y_dev) = (
-        ([record["text"] for record in part], [record["label"] for record in part])
-        for part in parts
-    )
-    return float(model.fit(x_train, y_train).score(x_dev, y_dev))
 
 
 def language_models(task: Task) -> List[Dict[str, Any]]:
