@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py ner --data DATA
     python benchmarks/quality.py tagging --data DATA
+    python benchmarks/quality.py domain --data DATA
     python benchmarks/quality.py mixes --data DATA
 
 DATA is a folder with the data sets, as docs/data.md describes. Every run is a plain
@@ -12,15 +13,17 @@ already is not repeated. Results go to benchmarks/results.
 
 import statistics
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 import spacy
 import srsly
 import typer
+from _corpora import write_texts
 from _runs import (
     DATA,
     JOBS,
     RESULTS,
+    ROOT,
     SEEDS,
     WORK,
     Row,
@@ -32,7 +35,9 @@ from _runs import (
     run_rows,
 )
 from matplotlib.figure import Figure
+from spacy.tokens import Doc, DocBin
 from tagger import convert
+from ulmfit import language_model
 from wasabi import msg
 
 from spacy_elmo_ulmfit.training.mix_report import LearntMix, mixes
@@ -40,6 +45,8 @@ from spacy_elmo_ulmfit.training.mix_report import LearntMix, mixes
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 BASELINE, INPUT, AWD_LSTM = "tok2vec alone", "[x; ELMo]", "[x; AWD-LSTM]"
+CONTINUED = "[x; ELMo], continued on the texts"
+SHIPPED_BILM = ROOT / "assets" / "models" / "en_elmo_sm"
 MIX = "components.ner.model.tok2vec.embed.right.mix.layers"
 LAYERS = ("token", "first LSTM", "second LSTM")
 
@@ -101,6 +108,7 @@ NER = [
     Task("ncbi-disease", 3000, 800, telling(NER_VARIANTS)),
     Task("bc5cdr", 3000, 800, telling(NER_VARIANTS)),
 ]
+DOMAIN = [task for task in NER if task.name in ("ncbi-disease", "bc5cdr")]
 TAGGING = [Task("ud-english-ewt", 2000, 800, TAGGING_VARIANTS)]
 Prepare = Callable[[Path, Path, int], None]
 
@@ -121,6 +129,24 @@ def tagging(
     """Part-of-speech tags of English EWT, in spaCy's own tokens."""
     rows = {task.name: tagging_rows(task, data, work) for task in TAGGING}
     report("tagging", "tag_acc", run_tasks(rows, work, seeds, jobs))
+
+
+@app.command("domain")
+def domain(
+    data: Path = DATA,
+    work: Path = WORK,
+    seeds: int = SEEDS,
+    jobs: int = JOBS,
+    steps: int = typer.Option(600, help="Steps of the language model on the new text"),
+) -> None:
+    """Medical entities: the shipped biLM before and after it has read medical text."""
+    rows = {task.name: ner_rows(task, data, work) for task in DOMAIN}
+    tuned = continue_bilm(rows, work / "domain", steps)
+    for task_rows in rows.values():
+        task_rows[:] = [row for row in task_rows if row.name in (BASELINE, INPUT)]
+        with_text = {**task_rows[-1].overrides, "paths.elmo": str(tuned)}
+        task_rows.append(task_rows[-1]._replace(name=CONTINUED, overrides=with_text))
+    report("domain", "ents_f", run_tasks(rows, work, seeds, jobs))
 
 
 @app.command("mixes")
@@ -155,6 +181,30 @@ def draw_mixes(data: Path = DATA, work: Path = WORK) -> None:
         header=("task", *LAYERS, "gamma"),
         divider=True,
     )
+
+
+def continue_bilm(rows: Mapping[str, Sequence[Row]], folder: Path, steps: int) -> Path:
+    """Train the shipped biLM on the training texts of all data sets, without labels."""
+    parts = {
+        f"paths.{part}": write_texts(
+            (
+                {"text": doc.text}
+                for task_rows in rows.values()
+                for doc in read_docs(Path(task_rows[0].overrides[f"paths.{part}"]))
+            ),
+            folder / f"{part}.jsonl",
+        )
+        for part in ("train", "dev")
+    }
+    settings = {**parts, "lm.max_steps": steps, "lm.eval_frequency": max(1, steps // 4)}
+    return language_model(
+        folder / "lm", "finetune", "bilm_finetune", {"from": SHIPPED_BILM, **settings}
+    )
+
+
+def read_docs(path: Path) -> Iterator[Doc]:
+    """Yield the documents of a corpus in spaCy's format."""
+    return DocBin().from_disk(path).get_docs(spacy.blank("en").vocab)
 
 
 def ner_rows(task: Task, data: Path, work: Path) -> List[Row]:
