@@ -1,9 +1,11 @@
 """The settings of a run, and which of them may change when it is resumed."""
 
+import inspect
 from typing import Any, Dict, List
 
 import srsly
-from spacy.util import dict_to_dot, logger
+from spacy.language import Language
+from spacy.util import dict_to_dot, logger, registry
 from thinc.api import Config
 
 from ..config import LMConfig
@@ -32,6 +34,7 @@ _CHANGEABLE = (
     "logger",
 )
 _ABSENT = "not set"
+_PLAIN = (str, int, float, bool, list, tuple, dict, type(None))
 
 
 def run_settings(config: Config) -> Dict[str, Any]:
@@ -55,10 +58,14 @@ def run_settings(config: Config) -> Dict[str, Any]:
 def check_changes(before: Dict[str, Any], now: Dict[str, Any]) -> None:
     """Make sure that a resumed run is the one that was begun, and log what differs.
 
+    A setting that was not written down had its default: runs go on in a later version of
+    this package that has more settings.
+
     before (Dict[str, Any]): Settings the run began with.
     now (Dict[str, Any]): Settings it is resumed with.
     RAISES (ValueError): If one differs that cannot change.
     """
+    before, now = ({**_defaults(settings), **settings} for settings in (before, now))
     allowed: List[str] = []
     refused: List[str] = []
     for name in sorted({*before, *now}):
@@ -73,6 +80,31 @@ def check_changes(before: Dict[str, Any], now: Dict[str, Any]) -> None:
         )
     if allowed:
         logger.info("Resumed with changed settings: %s", _joined(allowed))
+
+
+def _defaults(settings: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the defaults of all registered functions that settings name."""
+    found: Dict[str, Any] = {}
+    for name, value in settings.items():
+        block, _, key = name.rpartition(".")
+        if key == "factory" and Language.has_factory(value):
+            defaults = Language.get_factory_meta(value).default_config or {}
+        elif key.startswith("@") and registry.has(key[1:], value):
+            function = registry.get(key[1:], value)
+            defaults = {
+                parameter.name: parameter.default
+                for parameter in inspect.signature(function).parameters.values()
+                if parameter.default is not parameter.empty
+            }
+        else:
+            continue
+        for setting, default in defaults.items():
+            # A block that is written down is complete, or another function's.
+            nested = any(name.startswith(f"{block}.{setting}.") for name in settings)
+            if isinstance(default, _PLAIN) and not nested:
+                found[f"{block}.{setting}"] = default
+    # As settings come back from a checkpoint.
+    return srsly.json_loads(srsly.json_dumps(dict_to_dot(found)))
 
 
 def _may_change(name: str) -> bool:

@@ -22,6 +22,7 @@ lang = "en"
 factory = "awd_lstm_tok2vec"
 
 [components.lm.model]
+@architectures = "spacy-elmo-ulmfit.AWDLSTM.v1"
 hidden_dim = 10
 
 [corpora]
@@ -62,7 +63,7 @@ def test_settings_have_names_defaults_and_no_variables():
     [
         ("lm.batch_size", 8, "4 -> 8"),
         ("lm.seed", 1, "0 -> 1"),
-        ("lm.optimizer.nonmono", 3, "not set -> 3"),
+        ("lm.optimizer.nonmono", 3, "5 -> 3"),
         ("corpora.train.path", "b.txt", '"text.txt" -> "b.txt"'),
         ("components.lm.model.hidden_dim", 20, "10 -> 20"),
     ],
@@ -71,6 +72,20 @@ def test_what_the_run_is_cannot_change(name, value, shown):
     with pytest.raises(ValueError) as error:
         check_changes(settings(), settings((name, value)))
     assert f"began with other settings: {name}: {shown}." in str(error.value)
+
+
+def test_what_was_not_written_down_had_its_default():
+    """As by a version of the package that did not know the setting."""
+    now = settings(
+        ("components.lm.cache_mb", 512),
+        ("components.lm.model.precision", "fp32"),
+        ("components.lm.model.softmax_cutoffs", []),
+        ("lm.optimizer.nonmono", 5),
+    )
+    check_changes(settings(), now)
+    check_changes(now, settings())
+    with pytest.raises(ValueError, match='precision: "fp32" -> "int8"'):
+        check_changes(settings(), {**now, "components.lm.model.precision": "int8"})
 
 
 def test_all_that_cannot_change_is_named():
