@@ -233,6 +233,19 @@ def commit() -> str:
     return result.stdout.strip()
 
 
+def run_program(command: List[Any]) -> None:
+    """Run a program; show what it printed where it failed."""
+    result = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if result.returncode:
+        typer.echo(result.stdout)
+        raise typer.Exit(result.returncode)
+
+
 def prepare(command: str, *arguments: Any) -> None:
     """Run a command of scripts/prepare.py."""
     script = ROOT / "scripts" / "prepare.py"

@@ -16,7 +16,6 @@ where the processor multiplies such numbers.
 import functools
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,7 +29,15 @@ import spacy
 import srsly
 import torch
 import typer
-from _runs import DATA, RESULTS, commit, machine, markdown_table
+from _runs import (
+    DATA,
+    RESULTS,
+    commit,
+    machine,
+    markdown_table,
+    peak_memory,
+    run_program,
+)
 from _turns import add_ratios, take_turns
 from spacy.language import Language
 from spacy.training import Example
@@ -207,9 +214,13 @@ def random_classifier(vocab: Sequence[str], emb: int, hid: int) -> Language:
 
 def in_all_precisions(side: str) -> List[str]:
     """Return the names of a side in float32, and in what else this machine multiplies."""
+    return [side, *(f"{side}, {name}" for name in usable_here())]
+
+
+def usable_here() -> List[Precision]:
+    """Return the inexact precisions that save time on this machine."""
     cpu = torch.device("cpu")
-    faster = [name for name in INEXACT if usable_precision(name, cpu) == name]
-    return [side, *(f"{side}, {name}" for name in faster)]
+    return [name for name in INEXACT if usable_precision(name, cpu) == name]
 
 
 def compare(
@@ -219,10 +230,12 @@ def compare(
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         write_inputs(folder, data, table, scale)
-        run([fastai_python, FASTAI, "make", folder])
+        run_program([fastai_python, FASTAI, "make", folder])
         spacy_command = [sys.executable, "-m", "spacy", "init", "ulmfit", "en"]
         vocab = ["--vocab", folder / "vocab.pkl", "--labels", LABELS]
-        run([*spacy_command, folder / "classifier.pth", folder / "pipeline", *vocab])
+        run_program(
+            [*spacy_command, folder / "classifier.pth", folder / "pipeline", *vocab]
+        )
         parity = compare_scores(folder)
         commands: Dict[str, List[Any]] = {
             "fastai": [fastai_python, FASTAI, table.name, folder]
@@ -286,8 +299,7 @@ def compare_scores(folder: Path) -> Dict[str, Any]:
         BATCHED: largest(made["batch_scores"], made["scores"]),
         "inexact": {
             name: largest(scores_of(load(folder, name), texts[:N_COMPARED]), scores)
-            for name in INEXACT
-            if usable_precision(name, torch.device("cpu")) == name
+            for name in usable_here()
         },
     }
     if gap > EXACT or n_equal < len(texts):
@@ -403,27 +415,9 @@ def chunk(folder: Path, number: int) -> List[str]:
     return texts[number * size : (number + 1) * size]
 
 
-def run(command: List[Any]) -> None:
-    """Run a program; show what it printed where it failed."""
-    result = subprocess.run(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if result.returncode:
-        typer.echo(result.stdout)
-        raise typer.Exit(result.returncode)
-
-
 def largest(found: Any, expected: Any) -> float:
     """Return the largest absolute difference."""
     return float(numpy.abs(numpy.asarray(found) - numpy.asarray(expected)).max())
-
-
-def peak_memory() -> float:
-    """Return the most memory that this process has had, in megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def write(output: Path, name: str, results: Dict[str, Any], table: str) -> None:

@@ -9,19 +9,18 @@ of single documents.
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import numpy
 import spacy
 import srsly
 import torch
 import typer
+from _runs import RESULTS, run_program
 
-RESULTS = Path(__file__).parent / "results"
 PROGRAM = Path(__file__).parent / "fastai_side" / "roundtrip.py"
 DATA = Path(__file__).parents[1] / "assets" / "textcat"
 LM_LOADERS = {
@@ -39,11 +38,11 @@ def main(
     """Run all stages and print the table."""
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        run([fastai_python, PROGRAM, "make", folder, data.resolve()])
+        run_program([fastai_python, PROGRAM, "make", folder, data.resolve()])
         made = json.loads((folder / "made.json").read_text("utf-8"))
         import_and_export(folder, made)
         errors = compare_pipelines(folder, made)
-        run([fastai_python, PROGRAM, "check", folder])
+        run_program([fastai_python, PROGRAM, "check", folder])
         errors.update(json.loads((folder / "checked.json").read_text("utf-8")))
     results = {"versions": made["versions"], "sizes": made["sizes"], **errors}
     output.mkdir(parents=True, exist_ok=True)
@@ -53,19 +52,6 @@ def main(
     typer.echo(table)
 
 
-def run(command: List[Any]) -> None:
-    """Run a program; show what it printed where it failed."""
-    result = subprocess.run(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if result.returncode:
-        typer.echo(result.stdout)
-        raise typer.Exit(result.returncode)
-
-
 def import_and_export(folder: Path, made: Dict[str, Any]) -> None:
     """Import what fastai saved, and export it again, by the commands."""
     spacy_command = [sys.executable, "-m", "spacy"]
@@ -73,9 +59,13 @@ def import_and_export(folder: Path, made: Dict[str, Any]) -> None:
     for name, more in (("lm", []), ("encoder", []), ("classifier", labels)):
         vocab = ["--vocab", folder / f"{name}.pkl"]
         source, pipeline = folder / f"{name}.pth", folder / f"{name}_pipeline"
-        run([*spacy_command, "init", "ulmfit", "en", source, pipeline, *vocab, *more])
+        run_program(
+            [*spacy_command, "init", "ulmfit", "en", source, pipeline, *vocab, *more]
+        )
         exported = folder / f"{name}_exported"
-        run([*spacy_command, "lm", "export", pipeline, exported, "--format", "fastai"])
+        run_program(
+            [*spacy_command, "lm", "export", pipeline, exported, "--format", "fastai"]
+        )
 
 
 def compare_pipelines(folder: Path, made: Dict[str, Any]) -> Dict[str, Any]:

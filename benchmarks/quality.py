@@ -13,6 +13,7 @@ already is not repeated. Results go to benchmarks/results.
 
 import statistics
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 import spacy
@@ -59,7 +60,7 @@ class Variant(NamedTuple):
     """
 
     config: str
-    overrides: Mapping[str, str] = {}
+    overrides: Mapping[str, str] = MappingProxyType({})
 
 
 NER_VARIANTS: Dict[str, Variant] = {

@@ -11,6 +11,7 @@ training texts, or the published dev part, takes its place.
 import pickle
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import srsly
@@ -100,7 +101,7 @@ class Task(NamedTuple):
     steps: int
     lm_steps: int
     batch_size: int = 32
-    model: Mapping[str, str] = {}
+    model: Mapping[str, str] = MappingProxyType({})
 
 
 def cut_train(size: int) -> Callable[[Path], Parts]:

@@ -23,6 +23,7 @@ def read_checksums(folder: Path) -> Dict[str, str]:
     folder (Path): The directory.
     RETURNS (Dict[str, str]): The checksum of each file by its name; none where earlier
         versions of this package wrote the directory.
+    RAISES (ValueError): If it is damaged.
     """
     path = folder / CHECKSUMS_FILE
     if not path.exists():
