@@ -5,7 +5,9 @@
 PATH is the Python of an environment with fastai 2; FOLDER has `wikitext-2/`. Every
 variant is a process of its own, and they take one step after the other in turn, so that
 what else the machine does falls on all of them. Perplexities are of the full (or the
-adaptive) softmax on the same held-out tokens after the same steps.
+adaptive) softmax on the same held-out tokens after the same steps. The row "products" is
+no training: it takes the bare matrix products of an exact step, the least that any such
+step can take on the machine.
 """
 
 import json
@@ -19,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, NamedTuple, Sequence
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Union
 
 import numpy
 import srsly
@@ -49,6 +51,8 @@ SETTINGS = {
 }  # fmt: skip
 UNKNOWN, PADDING, END = "<unk>", "<pad>", "<eos>"
 N_DEV_STEPS = 2
+PRODUCTS = "products"
+CHUNK_ROWS = 256
 
 
 class Variant(NamedTuple):
@@ -119,8 +123,11 @@ def take_steps(folder: Path, name: str) -> None:
     """Take one step for each line on standard input; print what it took."""
     # Kernels are chosen as in a command.
     select_kernels(-1)
-    variant = next(variant for variant in VARIANTS if variant.name == name)
-    trainer = _Trainer(folder, variant)
+    if name == PRODUCTS:
+        trainer: Union[_Products, _Trainer] = _Products(folder)
+    else:
+        variant = next(variant for variant in VARIANTS if variant.name == name)
+        trainer = _Trainer(folder, variant)
     print(json.dumps({}), flush=True)
     for number, _ in enumerate(sys.stdin):
         started, busy = time.perf_counter(), time.process_time()
@@ -130,8 +137,55 @@ def take_steps(folder: Path, name: str) -> None:
         step = {"seconds": seconds, "cpu_seconds": busy, "loss": loss}
         print(json.dumps(step), flush=True)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak = {"peak_mb": kilobytes / 1024, "dev_perplexity": trainer.perplexity()}
-    print(json.dumps(peak), flush=True)
+    last = {"peak_mb": kilobytes / 1024}
+    if isinstance(trainer, _Trainer):
+        last["dev_perplexity"] = trainer.perplexity()
+    print(json.dumps(last), flush=True)
+
+
+class _Products:
+    """The matrix products of an exact step, forward and backward, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = srsly.read_json(folder / "settings.json")
+        self.bptt, self.batch_size = settings["bptt"], settings["batch_size"]
+        n_layers, hidden = settings["n_layers"], settings["n_hid"]
+        widths = [settings["emb_sz"], *[hidden] * (n_layers - 1), settings["emb_sz"]]
+        self.layers = [
+            (torch.rand(4 * n_out, n_in), torch.rand(4 * n_out, n_out))
+            for n_in, n_out in zip(widths, widths[1:])
+        ]
+        self.softmax = torch.rand(settings["n_words"], settings["emb_sz"])
+        weights = [self.softmax, *(weight for layer in self.layers for weight in layer)]
+        self.gradients = {weight.shape: torch.zeros_like(weight) for weight in weights}
+
+    @torch.no_grad()
+    def step(self, number: int) -> float:
+        """Multiply; there is no loss."""
+        for inputs, recurrent in self.layers:
+            self._linear(inputs, self.bptt * self.batch_size)
+            for _ in range(self.bptt):
+                self._linear(recurrent, self.batch_size, weight_gradient=False)
+            # The gradient of the recurrent weights is one product over all steps.
+            self._weight_gradient(recurrent, self.bptt * self.batch_size)
+        # In chunks, as a softmax that saves memory.
+        for _ in range(self.bptt * self.batch_size // CHUNK_ROWS):
+            self._linear(self.softmax, CHUNK_ROWS)
+        return 0.0
+
+    def _linear(
+        self, weight: torch.Tensor, n_rows: int, weight_gradient: bool = True
+    ) -> None:
+        n_out, n_in = weight.shape
+        torch.mm(torch.ones(n_rows, n_in), weight.T)
+        torch.mm(torch.ones(n_rows, n_out), weight)
+        if weight_gradient:
+            self._weight_gradient(weight, n_rows)
+
+    def _weight_gradient(self, weight: torch.Tensor, n_rows: int) -> None:
+        n_out, n_in = weight.shape
+        gradient = self.gradients[weight.shape]
+        gradient.addmm_(torch.ones(n_rows, n_out).T, torch.ones(n_rows, n_in))
 
 
 class _Trainer:
@@ -209,8 +263,9 @@ def chosen_variants(names: str) -> List[str]:
     """Return the variants named, or those whose precision the machine multiplies."""
     if not names:
         fast = multiplies_bfloat16(torch.device("cpu"))
-        return [v.name for v in VARIANTS if fast or v.precision == "float32"]
-    known = [variant.name for variant in VARIANTS]
+        usable = [v.name for v in VARIANTS if fast or v.precision == "float32"]
+        return [*usable, PRODUCTS]
+    known = [*(variant.name for variant in VARIANTS), PRODUCTS]
     chosen = names.split(",")
     for name in chosen:
         if name not in known:
