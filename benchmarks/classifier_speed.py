@@ -52,6 +52,7 @@ N_COMPARED = 8
 LABELS = "a,b"
 INEXACT: Sequence[Precision] = ("bf16", "int8")
 BATCHED = "fastai's own, alone and in a batch"
+FIRST_EPOCH, LATER_EPOCHS = "cached, first epoch", "cached, later epochs"
 SIZES = {"emb_sz": 400, "n_hid": 1152, "n_layers": 3, "n_words": 33000}
 READING = {"bptt": 72, "max_len": 1440}
 
@@ -147,7 +148,8 @@ def train(
     output: Path = OUTPUT,
 ) -> None:
     """Compare training steps on the same batches."""
-    table = Table("train", docs, ["nlp.update"], frozen)
+    sides = ["nlp.update", FIRST_EPOCH, LATER_EPOCHS] if frozen else ["nlp.update"]
+    table = Table("train", docs, sides, frozen)
     compare(table, data, fastai_python, Scale(steps, threads, emb, hid), output)
 
 
@@ -312,10 +314,14 @@ def scores_of(nlp: Language, texts: Sequence[str]) -> List[List[float]]:
     return [list(doc.cats.values()) for doc in nlp.pipe(texts)]
 
 
-def load(folder: Path, precision: Precision = "fp32") -> Language:
-    """Load the pipeline to predict in some precision."""
-    setting = "components.ulmfit_textcat.model.precision"
-    return spacy.load(folder / "pipeline", config={setting: precision})
+def load(folder: Path, precision: Precision = "fp32", cache_mb: int = 0) -> Language:
+    """Load the pipeline to predict in some precision, and train with a cache."""
+    component = "components.ulmfit_textcat"
+    settings = {
+        f"{component}.model.precision": precision,
+        f"{component}.cache_mb": cache_mb,
+    }
+    return spacy.load(folder / "pipeline", config=settings)
 
 
 @app.command()
@@ -373,9 +379,9 @@ def calling(folder: Path, precision: Precision = "fp32") -> Step:
     return lambda number: lambda: [nlp(text) for text in chunk(folder, number)]
 
 
-def updating(folder: Path) -> Step:
-    """Return what learns from a batch."""
-    nlp = load(folder)
+def updating(folder: Path, cache_mb: int = 0, seen: bool = False) -> Step:
+    """Return what learns from a batch, or learns from it once more."""
+    nlp = load(folder, cache_mb=cache_mb)
     pipe: Any = nlp.get_pipe("ulmfit_textcat")
     frozen = srsly.read_json(folder / "settings.json")["frozen"]
     pipe.set_trainable_groups(1 if frozen else pipe.n_layer_groups)
@@ -389,6 +395,8 @@ def updating(folder: Path) -> Step:
             Example.from_dict(nlp.make_doc(text), {"cats": {"a": 1 - b, "b": b}})
             for text, b in zip(chunk(folder, number), truths)
         ]
+        if seen:
+            nlp.update(examples, sgd=optimizer)
         return lambda: nlp.update(examples, sgd=optimizer)
 
     return step
@@ -400,6 +408,8 @@ SIDES: Dict[str, Callable[[Path], Step]] = {
     "nlp.pipe": piping,
     "nlp(text)": calling,
     "nlp.update": updating,
+    FIRST_EPOCH: functools.partial(updating, cache_mb=500),
+    LATER_EPOCHS: functools.partial(updating, cache_mb=500, seen=True),
     **{
         f"{side}, {name}": functools.partial(create, precision=name)
         for side, create in (("nlp.pipe", piping), ("nlp(text)", calling))

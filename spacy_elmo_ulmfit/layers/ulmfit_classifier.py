@@ -7,6 +7,7 @@ from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
+from torch import Tensor
 
 from ..checkpoints import Storage
 from ..modules.classifier import ULMFiTClassifier
@@ -190,29 +191,83 @@ def score_words(
     is_train (bool): Whether this is training.
     RETURNS (Tuple[Floats2d, Callable]): Scores, `(n_docs, n_labels)`, and the callback.
     """
-    shim = cast(AWDLSTMShim, model.shims[0])
-    module = cast(ULMFiTClassifier, shim.module)
+    shim, module = _parts(model)
     module.train(is_train)
-    n_docs = len(documents)
-    size = n_docs if is_train else model.attrs["batch_size"]
-    # Documents of like length together: what is padded need not be computed.
-    order = sorted(range(n_docs), key=lambda i: -len(documents[i]))
-    pieces = []
+    size = len(documents) if is_train else model.attrs["batch_size"]
+    batches = _batches(documents, size)
     with torch.set_grad_enabled(is_train):
-        for start in range(0, len(order), max(1, size)):
-            group = [documents[i] for i in order[start : start + size]]
-            pieces.append(module.classify(*shim.word_ids(group)))
-        logits = torch.cat([piece.logits for piece in pieces])
-        logits = logits[torch.argsort(torch.tensor(order))]
+        pieces = [
+            module.classify(*shim.word_ids([documents[i] for i in batch]))
+            for batch in batches
+        ]
+        logits = _in_order([piece.logits for piece in pieces], batches)
+    return _scores(model, logits, [piece.penalty for piece in pieces])
+
+
+def pool_words(model: ClassifierT, documents: Sequence[Sequence[str]]) -> Tensor:
+    """Read documents as in prediction, up to the head.
+
+    model (Model[List[Doc], Floats2d]): A `ULMFiTClassifier.v1`.
+    documents (Sequence[Sequence[str]]): The words of each, at least one, in the order
+        they are read.
+    RETURNS (Tensor): What the head classifies. *Shape:* `(n_docs, 3 * embedding_dim)`
+    """
+    shim, module = _parts(model)
+    module.eval()
+    batches = _batches(documents, model.attrs["batch_size"])
+    with torch.no_grad():
+        pieces = [
+            module.pool(*shim.word_ids([documents[i] for i in batch]))
+            for batch in batches
+        ]
+        return _in_order(pieces, batches)
+
+
+def score_pooled(
+    model: ClassifierT, pooled: Tensor
+) -> Tuple[Floats2d, Callable[[Floats2d], None]]:
+    """Score documents in training, of which only the head is to learn.
+
+    model (Model[List[Doc], Floats2d]): A `ULMFiTClassifier.v1`.
+    pooled (Tensor): What `pool_words` returned. *Shape:* `(n_docs, 3 * embedding_dim)`
+    RETURNS (Tuple[Floats2d, Callable]): As `score_words`.
+    """
+    _, module = _parts(model)
+    module.train()
+    return _scores(model, module.head(pooled), [])
+
+
+def _parts(model: ClassifierT) -> Tuple[AWDLSTMShim, ULMFiTClassifier]:
+    shim = cast(AWDLSTMShim, model.shims[0])
+    return shim, cast(ULMFiTClassifier, shim.module)
+
+
+def _batches(documents: Sequence[Sequence[str]], size: int) -> List[List[int]]:
+    """Put documents of like length together: what is padded need not be computed."""
+    order = sorted(range(len(documents)), key=lambda i: -len(documents[i]))
+    size = max(1, size)
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _in_order(pieces: Sequence[Tensor], batches: Sequence[Sequence[int]]) -> Tensor:
+    """Put the rows of batches where their documents were."""
+    places = torch.tensor([i for batch in batches for i in batch])
+    return torch.cat(list(pieces))[torch.argsort(places)]
+
+
+def _scores(
+    model: ClassifierT, logits: Tensor, penalties: Sequence[Tensor]
+) -> Tuple[Floats2d, Callable[[Floats2d], None]]:
+    """Return scores, and the callback of `score_words`."""
     if model.attrs["multi_label"]:
         scores = torch.sigmoid(logits.detach())
     else:
         scores = torch.softmax(logits.detach(), dim=1)
 
     def backprop(d_scores: Floats2d) -> None:
-        gradient = xp2torch(d_scores / n_docs, device=logits.device)
+        gradient = xp2torch(d_scores / len(logits), device=logits.device)
         losses = [(logits, gradient.to(logits.dtype))]
-        losses += [(piece.penalty, torch.ones_like(piece.penalty)) for piece in pieces]
+        losses += [(penalty, torch.ones_like(penalty)) for penalty in penalties]
         # What is frozen has no gradient.
         losses = [(loss, d_loss) for loss, d_loss in losses if loss.requires_grad]
         if losses:

@@ -1,7 +1,7 @@
 """ULMFiT's text classifier (Howard & Ruder 2018, arXiv:1801.06146, section 3.3)."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -148,8 +148,28 @@ class ULMFiTClassifier(nn.Module):
         RETURNS (ClassifierOutput): Logits and penalty.
         RAISES (ValueError): If the lengths are not those of the ids.
         """
+        config, penalty = self.config, None
+        if self.training:
+            penalty = DocumentPenalty(len(lengths), config.alpha, config.beta)
+        logits = self.head(self.pool(ids, lengths, penalty))
+        total = logits.new_zeros(()) if penalty is None else penalty.total()
+        return ClassifierOutput(logits, total)
+
+    def pool(
+        self,
+        ids: Tensor,
+        lengths: Sequence[int],
+        penalty: Optional[DocumentPenalty] = None,
+    ) -> Tensor:
+        """Read documents and pool the encoder's outputs, what the head classifies.
+
+        ids (Tensor): Word ids, the documents one after another. *Shape:* `(n_words,)`
+        lengths (Sequence[int]): Words of each document, at least 1.
+        penalty (Optional[DocumentPenalty]): Gets the windows that are pooled.
+        RETURNS (Tensor): `[last; max; mean]`. *Shape:* `(batch, 3 * embedding_dim)`
+        RAISES (ValueError): If the lengths are not those of the ids.
+        """
         config, pool = self.config, DocumentPool(len(lengths))
-        penalty = DocumentPenalty(len(lengths), config.alpha, config.beta)
         for window in read_windows(
             self.encoder,
             ids,
@@ -159,13 +179,11 @@ class ULMFiTClassifier(nn.Module):
             gradient_windows=config.gradient_windows,
         ):
             pool.add(window.rows, window.is_word, window.output)
-            if self.training:
+            if penalty is not None:
                 penalty.add(window)
             # Nor is the window itself kept while the next one is computed.
             del window
-        logits = self.head(pool.pooled())
-        total = penalty.total() if self.training else logits.new_zeros(())
-        return ClassifierOutput(logits, total)
+        return pool.pooled()
 
 
 def build_classifier(config: Dict[str, Any]) -> ULMFiTClassifier:

@@ -1,18 +1,30 @@
 """What ULMFiT's two text classifiers share."""
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Union, cast
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    Union,
+    cast,
+)
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from thinc.api import Optimizer
+from thinc.types import Floats2d
 from torch import nn
 
 from ..layers.awd_lstm_shim import AWDLSTMShim
 from ..layers.group_update import GroupUpdate
 from ..layers.shim import TrainableGroups
-from ..layers.ulmfit_classifier import ClassifierT, score_words
+from ..layers.ulmfit_classifier import ClassifierT, score_pooled, score_words
 from ..layers.ulmfit_ensemble import ensemble_members, read_for_members
 from ..modules.classifier import ULMFiTClassifier
 from ..text import LMTokens, Vocabulary
@@ -21,6 +33,7 @@ from .classifier_encoder import (
     create_from_examples,
     load_encoder,
 )
+from .frozen_reader import FrozenReader
 from .label_losses import exclusive_loss, multilabel_loss
 from .labels import (
     ClassWeights,
@@ -44,6 +57,7 @@ class ULMFiTClassifierPipe(SafetensorsModel):
     class_weights (Optional[Union[Dict[str, float], str]]): Weights of labels in the
         loss, or `"balanced"`.
     label_smoothing (float): Share of the truth that is spread over all labels.
+    cache_mb (int): Room for what a frozen encoder reads, in megabytes; 0 for none.
     settings (Any): Further arguments are those of spaCy's component.
     """
 
@@ -59,12 +73,14 @@ class ULMFiTClassifierPipe(SafetensorsModel):
         *,
         class_weights: ClassWeights = None,
         label_smoothing: float = 0.0,
+        cache_mb: int = 0,
         **settings: Any,
     ) -> None:
         super().__init__(vocab, model, name, **settings)  # type: ignore[call-arg]
         check_settings_of_labels(name, class_weights, label_smoothing)
         self.class_weights = class_weights
         self.label_smoothing = label_smoothing
+        self._frozen_reader = FrozenReader(cache_mb)
         self.cfg["class_weights"] = {}
         for node in model.walk():
             node.attrs["multi_label"] = self.multi_label
@@ -161,15 +177,27 @@ class ULMFiTClassifierPipe(SafetensorsModel):
         if not examples:
             return losses
         docs = [example.predicted for example in examples]
-        members = self.members.values()
-        for member, documents in zip(members, read_for_members(self.model, docs)):
-            scores, backprop = score_words(member, documents, True)
+        for scores, backprop in self._begin_update(docs):
             loss, gradient = self.get_loss(examples, scores)
             backprop(gradient)
-            losses[self.name] += loss / len(members)
+            losses[self.name] += loss / len(self.members)
         if sgd not in (None, False):
             self.finish_update(sgd)  # type: ignore[attr-defined]
         return losses
+
+    def _begin_update(
+        self, docs: List[Doc]
+    ) -> Iterator[Tuple[Floats2d, Callable[[Floats2d], None]]]:
+        """Yield scores and the callback of each classifier, one after the other."""
+        members = self.members.values()
+        if self._frozen_reader.applies(self.model):
+            for member, pooled in zip(
+                members, self._frozen_reader.read(self.model, docs)
+            ):
+                yield score_pooled(member, pooled)
+        else:
+            for member, documents in zip(members, read_for_members(self.model, docs)):
+                yield score_words(member, documents, True)
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> Tuple[float, Any]:
         """Compute the cross-entropy and its gradient.

@@ -27,6 +27,7 @@ _SCORE_WEIGHTS: Dict[str, Optional[float]] = {
 _DEFAULT_CONFIG = {
     "class_weights": None,
     "label_smoothing": 0.0,
+    "cache_mb": 0,
     "model": {"@architectures": "spacy-elmo-ulmfit.ULMFiTClassifier.v1"},
 }
 
@@ -48,6 +49,7 @@ def make_ulmfit_textcat(
     threshold: float,
     class_weights: ClassWeights,
     label_smoothing: float,
+    cache_mb: int,
     scorer: Callable,
 ) -> "ULMFiTTextCategorizer":
     """Create ULMFiT's classifier for exclusive labels.
@@ -57,6 +59,9 @@ def make_ulmfit_textcat(
     class_weights (Optional[Union[Dict[str, float], str]]): Weights of labels in the
         loss; `"balanced"` for those by which each label counts as much as any other.
     label_smoothing (float): Share of the truth that is spread over all labels.
+    cache_mb (int): Room for what a frozen encoder reads of documents, in megabytes.
+        While no layer of the encoder learns, each document is then read once, as in
+        prediction, instead of in every epoch and with the encoder's dropouts.
     scorer (Callable): The scoring method.
     """
     return ULMFiTTextCategorizer(
@@ -66,6 +71,7 @@ def make_ulmfit_textcat(
         threshold=threshold,
         class_weights=class_weights,
         label_smoothing=label_smoothing,
+        cache_mb=cache_mb,
         scorer=scorer,
     )
 
@@ -87,6 +93,7 @@ def make_ulmfit_textcat_multilabel(
     threshold: float,
     class_weights: ClassWeights,
     label_smoothing: float,
+    cache_mb: int,
     scorer: Callable,
 ) -> "ULMFiTMultiLabelTextCategorizer":
     """Create ULMFiT's classifier for labels that do not exclude each other.
@@ -97,6 +104,9 @@ def make_ulmfit_textcat_multilabel(
         loss where they are true; `"balanced"` for as many times more as they are
         more often false.
     label_smoothing (float): How far truths of 0 and 1 are moved towards each other.
+    cache_mb (int): Room for what a frozen encoder reads of documents, in megabytes.
+        While no layer of the encoder learns, each document is then read once, as in
+        prediction, instead of in every epoch and with the encoder's dropouts.
     scorer (Callable): The scoring method.
     """
     return ULMFiTMultiLabelTextCategorizer(
@@ -106,6 +116,7 @@ def make_ulmfit_textcat_multilabel(
         threshold=threshold,
         class_weights=class_weights,
         label_smoothing=label_smoothing,
+        cache_mb=cache_mb,
         scorer=scorer,
     )
 

@@ -17,7 +17,9 @@ from .test_ulmfit_textcat import MODEL, TEXT, examples
 BOTH = ("forward", "backward")
 
 
-def ensemble(factory="ulmfit_textcat", initialize=None, backward=None, **model):
+def ensemble(
+    factory="ulmfit_textcat", initialize=None, backward=None, component=None, **model
+):
     members = {
         "forward": {**MODEL, **model},
         "backward": {**MODEL, "direction": "backward", **model, **(backward or {})},
@@ -31,6 +33,7 @@ def ensemble(factory="ulmfit_textcat", initialize=None, backward=None, **model):
                     "textcat": {
                         "factory": factory,
                         "model": {"@architectures": architecture, **members},
+                        **(component or {}),
                     }
                 },
                 "initialize": {"components": {"textcat": initialize or {}}},
