@@ -56,7 +56,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 def wikitext2(
     data: Path = DATA,
     work: Path = WORK,
-    epochs: int = typer.Option(4, help="Passes over the text in all"),
+    epochs: int = typer.Option(2, help="Passes over the text in all"),
     stop_after: int = typer.Option(0, help="End after so many of them, 0 for all"),
     threads: int = THREADS,
 ) -> None:

@@ -49,7 +49,8 @@ class FrozenReader:
         """
         members = ensemble_members(model)
         caches = [self._cache(name, member) for name, member in members.items()]
-        by_key = {text_key(doc): doc for doc in docs}
+        keys = [text_key(doc) for doc in docs]
+        by_key = dict(zip(keys, docs))
         found = [cache.get(by_key) for cache in caches]
         new = {
             key: doc
@@ -64,7 +65,6 @@ class FrozenReader:
                 pooled = dict(zip(new, pool_words(member, words).cpu().numpy()))
                 cache.store(pooled)
                 kept.update(pooled)
-        keys = [text_key(doc) for doc in docs]
         return [
             _rows([kept[key] for key in keys], member)
             for member, kept in zip(members.values(), found)
