@@ -7,7 +7,9 @@
 DATA is a folder with the data sets, as docs/data.md describes; the text is that of
 wiki-featured, the weights are random. Every table is measured in one process, its
 variants in turn, by the medians of their times. That vectors agree with those of
-`plain_bilm.py` is checked first. Results go to benchmarks/results.
+`plain_bilm.py` is checked first. Rows named "products" are the matrix products of the
+LSTMs and nothing else, as fast as this processor multiplies: no variant of that precision
+can be faster. Results go to benchmarks/results.
 """
 
 import copy
@@ -35,6 +37,7 @@ from spacy_elmo_ulmfit.cli._util import select_kernels
 from spacy_elmo_ulmfit.layers.bilm import build_bilm_model
 from spacy_elmo_ulmfit.layers.bilm_shim import BiLMShim
 from spacy_elmo_ulmfit.layers.types import LanguageModelT
+from spacy_elmo_ulmfit.modules.packing import PackedLayout
 from spacy_elmo_ulmfit.modules.processor import (
     cpu_name,
     multiplies_bfloat16,
@@ -42,8 +45,10 @@ from spacy_elmo_ulmfit.modules.processor import (
 )
 from spacy_elmo_ulmfit.modules.products import (
     PackedProduct,
+    Precision,
     TransposedProduct,
     can_pack,
+    create_product,
 )
 from spacy_elmo_ulmfit.modules.projected_lstm import ProjectedLSTM
 from spacy_elmo_ulmfit.text.characters import BEGIN_SENTENCE, END_SENTENCE
@@ -159,6 +164,9 @@ def compare_with_plain(
         }
         for precision, model in models.items():
             programs[precision] = functools.partial(predict, model, docs)
+            programs[f"{precision} products"] = multiply_alone(
+                model, [lengths for _, lengths in inputs], precision
+            )
         agreement = agree(plain, inputs, models, docs)
         times = time_in_turn(programs, repeats)
         n_words = sum(map(len, chosen))
@@ -190,6 +198,35 @@ def compare_with_plain(
         "relative error", "lowest cosine",
     ]  # fmt: skip
     write(name, rows, header, table, threads)
+
+
+@torch.no_grad()
+def multiply_alone(
+    model: LanguageModelT, batches: Sequence[List[int]], precision: str
+) -> Callable[[], None]:
+    """Return what multiplies as the LSTMs do when they read batches of some lengths."""
+    bilm = cast(BiLMShim, model.shims[0]).bilm
+    layers = [*bilm.forward_layers, *bilm.backward_layers]
+    create = functools.partial(create_product, precision=cast(Precision, precision))
+    products = [
+        [create(layer.weight_ih), create(layer.weight_hh), create(layer.weight_hr)]
+        for layer in layers
+    ]
+    sizes = [PackedLayout.from_lengths(lengths).batch_sizes for lengths in batches]
+    n_tokens = max(map(sum, sizes))
+    rows = torch.randn(n_tokens, bilm.config.projection_dim)
+    cells = torch.randn(max(map(max, sizes)), bilm.config.cell_dim)
+
+    @torch.no_grad()
+    def multiply() -> None:
+        for batch_sizes in sizes:
+            for of_inputs, of_states, projection in products:
+                of_inputs(rows[: sum(batch_sizes)])
+                for size in batch_sizes:
+                    of_states(rows[:size])
+                    projection(cells[:size])
+
+    return multiply
 
 
 def compare_pipelines(texts: Sequence[str], repeats: int, threads: int) -> None:

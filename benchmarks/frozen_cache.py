@@ -1,13 +1,15 @@
 """What keeping a frozen biLM's outputs saves: time and memory of a training.
 
     python benchmarks/frozen_cache.py --data DATA
+    python benchmarks/frozen_cache.py --data DATA --size original
 
 DATA is a folder with the data sets, as docs/data.md describes. The named entities of
 Universal NER English EWT are trained with configs/ner_elmo.cfg without a cache, with the
 one in memory, with one on disk that is empty at first, and with the same one again; each
 in a process of its own, with one thread and the same seed. The three that have a cache
-must end with the same weights. Results go to benchmarks/results. Linux only: it asks
-/proc for the memory.
+must end with the same weights. The biLM is the shipped one, or one of a published size
+with random weights: what a cache saves depends on what it costs to read a sentence.
+Results go to benchmarks/results. Linux only: it asks /proc for the memory.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
+import spacy
 import srsly
 import torch
 import typer
@@ -33,12 +36,15 @@ from _runs import (
     peak_memory,
     prepare,
 )
+from bilm_speed import ORIGINAL, SMALL
 from spacy.cli.evaluate import evaluate
 from spacy.cli.train import train
 from spacy.util import load_config
 from wasabi import msg
 
 ENCODER = "elmo_tok2vec"
+SHIPPED = "shipped"
+SIZES = {"small": SMALL, "original": ORIGINAL}
 # Without a cache numbers are not rounded, so its weights are others.
 WITHOUT = "no cache"
 # The order matters: the last one finds what the one before it has kept.
@@ -51,10 +57,12 @@ def main(
     epochs: int = typer.Option(10, help="Epochs of each training"),
     limit: int = typer.Option(3000, help="Training sentences"),
     cache_mb: int = typer.Option(4096, help="Room of the caches, in megabytes"),
+    size: str = typer.Option(SHIPPED, help=f"{SHIPPED}, or one of {', '.join(SIZES)}"),
 ) -> None:
     """Train once without a cache and with each kind of one, write the table."""
-    folder = work / "frozen-cache"
+    folder = work / "frozen-cache" / size
     corpus = prepare_corpus(data / "uner-ewt", folder / "corpus", limit)
+    source = encoder_pipeline(size, folder / "pipeline")
     cache = folder / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     rows = []
@@ -63,10 +71,11 @@ def main(
             "cache_mb": 0 if variant == WITHOUT else cache_mb,
             "cache_dir": str(cache) if "disk" in variant else None,
         }
-        found = in_new_process(run, folder, corpus, epochs, settings)
+        found = in_new_process(run, folder, source, corpus, epochs, settings)
         rows.append({"cache": variant, "mb_on_disk": megabytes(cache), **found})
         msg.info(", ".join(f"{key} {value}" for key, value in rows[-1].items()))
-    write(rows, {"epochs": epochs, "sentences": limit})
+    name = "frozen-cache" if size == SHIPPED else f"frozen-cache-{size}"
+    write(name, rows, {"size": size, "epochs": epochs, "sentences": limit})
     check(rows)
 
 
@@ -79,8 +88,26 @@ def prepare_corpus(source: Path, corpus: Path, limit: int) -> Dict[str, str]:
     return {"paths.train": str(train_part), "paths.dev": str(dev_part)}
 
 
+def encoder_pipeline(size: str, folder: Path) -> Path:
+    """Return where a pipeline with a biLM of some size is."""
+    if size == SHIPPED:
+        return ROOT / "assets" / "models" / "en_elmo_sm"
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    model = {"@architectures": "spacy-elmo-ulmfit.BiLM.v1", **SIZES[size]}
+    component: Any = nlp.add_pipe(ENCODER, config={"model": model})
+    torch.manual_seed(0)
+    component.shim.create(None)
+    nlp.to_disk(folder)
+    return folder
+
+
 def run(
-    folder: Path, corpus: Dict[str, str], epochs: int, settings: Dict[str, Any]
+    folder: Path,
+    source: Path,
+    corpus: Dict[str, str],
+    epochs: int,
+    settings: Dict[str, Any],
 ) -> Dict[str, Any]:
     """Train as `spacy train` does; return what it took, and what came of it."""
     torch.set_num_threads(1)
@@ -93,7 +120,7 @@ def run(
         "corpora.dev.limit": 1,
     }
     config, output = folder / "config.cfg", folder / "run"
-    write_config(config, settings)
+    write_config(config, source, settings)
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     at_rest = peak_memory()
@@ -118,10 +145,9 @@ def run(
     }
 
 
-def write_config(path: Path, settings: Dict[str, Any]) -> None:
+def write_config(path: Path, source: Path, settings: Dict[str, Any]) -> None:
     """Write ner_elmo.cfg with the encoder's block written out: sources keep theirs."""
     config = load_config(config_file("ner_elmo"), interpolate=False)
-    source = ROOT / config["paths"]["elmo"]
     block = load_config(source / "config.cfg")["components"][ENCODER]
     config["components"][ENCODER] = {**block, **settings}
     config["initialize"]["components"][ENCODER] = {"path": str(source)}
@@ -134,14 +160,14 @@ def megabytes(folder: Path) -> int:
     return sum(sizes) // 2**20
 
 
-def write(rows: List[Dict[str, Any]], settings: Dict[str, Any]) -> None:
+def write(name: str, rows: List[Dict[str, Any]], settings: Dict[str, Any]) -> None:
     """Write the results."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     results = {"machine": machine(), "commit": commit(), **settings, "rows": rows}
-    srsly.write_json(RESULTS / "frozen-cache.json", results)
+    srsly.write_json(RESULTS / f"{name}.json", results)
     table = [[str(value) for value in row.values()] for row in rows]
     markdown = markdown_table(list(rows[0]), table)
-    (RESULTS / "frozen-cache.md").write_text(markdown, encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(markdown, encoding="utf-8")
 
 
 def check(rows: List[Dict[str, Any]]) -> None:
