@@ -90,6 +90,8 @@ class ProjectedLSTM(nn.Module):
         RETURNS (Tuple[Tensor, LSTMState]): Packed outputs
             `(n_tokens, projection_dim)`, and each sequence's last state.
         """
+        if self.computed_by_cudnn(inputs.device):
+            return self.run_library(inputs, batch_sizes, state)
         clips = Clips(self.cell_clip, self.proj_clip)
         if not torch.is_grad_enabled():
             products = self._prepared.get(self._prepare, self._weights, self.precision)
@@ -101,6 +103,45 @@ class ProjectedLSTM(nn.Module):
             inputs, *state, *weights, batch_sizes, clips
         )
         return outputs, (hidden, cell)
+
+    def computed_by_cudnn(self, device: torch.device) -> bool:
+        """Return whether cuDNN computes the layer: its kernel has no clips.
+
+        A trained biLM's cells do reach their bound, so one with clips is never given
+        to it.
+
+        device (torch.device): What computes.
+        """
+        has_clip = self.cell_clip is not None or (
+            self.weight_hr is not None and self.proj_clip is not None
+        )
+        # A projection that does not narrow is none that torch knows.
+        fits = self.weight_hr is None or len(self.weight_hr) < self.weight_hr.shape[1]
+        return device.type == "cuda" and fits and not has_clip
+
+    def run_library(
+        self, inputs: Tensor, batch_sizes: List[int], state: LSTMState
+    ) -> Tuple[Tensor, LSTMState]:
+        """Run a layer without clips by torch's own LSTM; see `forward`.
+
+        inputs (Tensor): *Shape:* `(n_tokens, input_dim)`
+        batch_sizes (List[int]): Running sequences per step.
+        state (LSTMState): The initial state.
+        RETURNS (Tuple[Tensor, LSTMState]): Packed outputs and last states.
+        """
+        bias = self.bias + self.forget_offset
+        weights = [self.weight_ih, self.weight_hh, bias, torch.zeros_like(bias)]
+        if self.weight_hr is not None:
+            weights.append(self.weight_hr)
+        # Arguments: has_biases, num_layers, dropout, train, bidirectional.
+        outputs, hidden, cell = torch._VF.lstm(
+            inputs,
+            torch.tensor(batch_sizes),
+            [part.unsqueeze(0) for part in state],
+            weights,
+            True, 1, 0.0, self.training, False,
+        )  # fmt: skip
+        return outputs, (hidden[0], cell[0])
 
     @property
     def _weights(self) -> List[Tensor]:

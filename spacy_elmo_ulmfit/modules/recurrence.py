@@ -3,7 +3,8 @@
 Gates are in torch's order: input, forget, candidate, output.
 """
 
-from typing import List, NamedTuple, Optional, Tuple
+import functools
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from .products import Product
 
 LSTMState = Tuple[Tensor, Tensor]
+# From gates, cell and the bound of the cell, as `activate`.
+Activation = Callable[[Tensor, Tensor, Optional[float]], Tensor]
 
 # Numbers of the input product that are kept at a time: what a cache holds.
 _WINDOW_NUMBERS = 2**20
@@ -58,6 +61,41 @@ def activate(gates: Tensor, cell: Tensor, clip: Optional[float]) -> Tensor:
     return torch.tanh(cell)
 
 
+def activation_on(device: torch.device) -> Activation:
+    """Return `activate`, as a single kernel where starting kernels is what takes time.
+
+    device (torch.device): What computes.
+    RETURNS (Activation): On a GPU a compiled form, where torch can compile there; on a
+        CPU `activate` itself, which torch computes faster than what it compiles.
+    """
+    return compile_activation(device) if device.type == "cuda" else activate
+
+
+@functools.lru_cache(maxsize=None)
+def compile_activation(device: torch.device) -> Activation:
+    """Compile `activate` for batches of any size.
+
+    device (torch.device): What computes.
+    RETURNS (Activation): The same to rounding; `activate` itself where it does not compile.
+    """
+    compiled: Activation = torch.compile(activate, dynamic=True)
+    try:
+        return compiled if _agrees(compiled, device) else activate
+    # What fails here is a compiler, by errors of many private kinds.
+    except Exception:
+        return activate
+
+
+def _agrees(activation: Activation, device: torch.device) -> bool:
+    gates = torch.linspace(-4, 4, 48, device=device).view(3, 16)
+    cell = torch.linspace(-2, 2, 12, device=device).view(3, 4)
+    results = []
+    for function in (activation, activate):
+        numbers = gates.clone(), cell.clone()
+        results.append((function(*numbers, 1.0), *numbers))
+    return all(torch.allclose(*pair, atol=1e-5) for pair in zip(*results))
+
+
 def predict(
     inputs: Tensor,
     batch_sizes: List[int],
@@ -76,6 +114,7 @@ def predict(
     RETURNS (Tuple[Tensor, LSTMState]): Packed outputs `(n_tokens, output_dim)`, and each
         sequence's last state.
     """
+    activate_step = activation_on(inputs.device)
     last_hidden, last_cell = state[0].clone(), state[1].clone()
     outputs = inputs.new_empty(len(inputs), last_hidden.shape[1])
     width = last_cell.shape[1]
@@ -94,7 +133,7 @@ def predict(
         gates = products.hidden.add_to(
             window[start - window_start : end - window_start], hidden
         )
-        squashed = activate(gates, cell, clips.cell)
+        squashed = activate_step(gates, cell, clips.cell)
         hidden = squashed.mul_(gates[:, 3 * width :])
         if products.projection is not None:
             hidden = products.projection(hidden).to(outputs.dtype)

@@ -96,18 +96,26 @@ def test_gradients_are_those_of_the_formulas(case):
     leaves = [inputs, *state]
     for leaf in leaves:
         leaf.requires_grad_()
-    wanted_from = [*leaves, *layer.parameters()]
     outputs, (hidden, cell) = layer(inputs, sizes, state)
     results = run_reference(layer, inputs, state)
-    weights = [torch.randn_like(part) for part in results]
-    found, wanted = (
-        torch.autograd.grad(
-            sum((part * weight).sum() for part, weight in zip(parts, weights)),
-            wanted_from,
-        )
-        for parts in ((outputs, hidden, cell), results)
+    assert_same_gradients(
+        (outputs, hidden, cell), results, [*leaves, *layer.parameters()]
     )
-    for one, other in zip(found, wanted):
+
+
+def assert_same_gradients(found, wanted, leaves):
+    """Compare gradients of a weighted sum of all results."""
+    weights = [torch.randn_like(part) for part in wanted]
+    pairs = zip(
+        *(
+            torch.autograd.grad(
+                sum((part * weight).sum() for part, weight in zip(parts, weights)),
+                leaves,
+            )
+            for parts in (found, wanted)
+        )
+    )
+    for one, other in pairs:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
@@ -167,6 +175,37 @@ def test_agrees_with_torch_lstm_without_clips():
         inputs.unsqueeze(1), (state[0].unsqueeze(0), state[1].unsqueeze(0))
     )
     torch.testing.assert_close(layer(inputs, sizes, state)[0], expected.squeeze(1))
+
+
+@pytest.mark.parametrize("case", [(4, 3, None, None), (4, 4, None, 0.1)])
+def test_what_cudnn_computes_on_a_gpu_is_the_same_without_clips(case):
+    layer = build(*case)
+    inputs, sizes, state = batch(layer)
+    leaves = [inputs, *state]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    outputs, last = layer.run_library(inputs, sizes, state)
+    expected, expected_last = layer(inputs, sizes, state)
+    found, wanted = (outputs, *last), (expected, *expected_last)
+    for one, other in zip(found, wanted):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    assert_same_gradients(found, wanted, [*leaves, *layer.parameters()])
+
+
+@pytest.mark.parametrize(
+    "case, device, expected",
+    [
+        ((4, 3, None, None), "cuda", True),
+        ((4, 3, None, None), "cpu", False),
+        ((4, 3, 3.0, None), "cuda", False),
+        ((4, 3, None, 3.0), "cuda", False),
+        # The bound of the projection means nothing without one.
+        ((4, 4, None, 3.0), "cuda", True),
+        ((4, 6, None, None), "cuda", False),
+    ],
+)
+def test_only_layers_without_clips_are_left_to_cudnn(case, device, expected):
+    assert build(*case).computed_by_cudnn(torch.device(device)) is expected
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4, 100])
