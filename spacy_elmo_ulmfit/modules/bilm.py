@@ -1,6 +1,6 @@
 """ELMo's bidirectional language model (Peters et al. 2018, arXiv:1802.05365)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import (
     Any,
     Dict,
@@ -17,82 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .char_cnn import N_CHARACTERS, PADDING_CHARACTER, CharacterEncoder
+from .bilm_config import BiLMConfig, read_bilm_config
+from .char_cnn import CharacterEncoder
 from .heads import Softmax, SoftmaxHead
 from .packing import PackedLayout, unpack
 from .products import Precision, usable_precision
-from .projected_lstm import LSTMState, ProjectedLSTM
+from .projected_lstm import ProjectedLSTM
+from .projected_stack import ProjectedLSTMStack, detach_states
+from .recurrence import LSTMState
 from .token_encoder import TokenEncoder
 
 InitialState = Literal["warm", "zeros"]
-
-
-@dataclass(frozen=True)
-class BiLMConfig:
-    """Sizes of a biLM; the defaults are those of the published small English model.
-
-    char_dim (int): Width of a character embedding.
-    filters (Sequence[Tuple[int, int]]): `(width, number)` of each convolution;
-        none for a model that reads no characters.
-    n_highway (int): Number of highway layers.
-    activation (str): Activation of the convolutions, `"relu"` or `"tanh"`.
-    max_chars (int): Characters per word, the two word markers included.
-    n_characters (int): Number of characters, the masking one included.
-    padding_character (int): The character that fills a word up.
-    n_input_words (int): Words that have an input vector of their own; 0 for a model
-        that reads characters alone.
-    word_dim (int): Width of those vectors.
-    project_tokens (Optional[bool]): Whether a linear layer follows the token
-        encoder; `None` for only where its width is not `projection_dim`.
-    cell_dim (int): Width of the LSTM cells.
-    projection_dim (int): Width P of one direction; an ELMo layer is 2P wide.
-    project_cells (Optional[bool]): Whether the LSTMs project their output; `None`
-        for only where `cell_dim` is not `projection_dim`.
-    n_layers (int): Number of LSTM layers per direction.
-    cell_clip (Optional[float]): Bound of the LSTM cells, `None` for none.
-    proj_clip (Optional[float]): Bound of the LSTM outputs, `None` for none.
-    forget_bias (float): Added to the stored bias of the forget gates.
-    residual (bool): Whether layers above the first add their input to their output.
-    bidirectional (bool): Whether there is a backward model; without it a layer is
-        P wide.
-    dropout (float): Dropout of every LSTM layer's input and of the output, in training.
-    n_words (int): Words the softmax can predict; 0 for a model without softmax.
-    tie_softmax (bool): Whether the softmax has the weights of the input words.
-    softmax_cutoffs (Sequence[int]): Where the clusters of an adaptive softmax begin,
-        counted in words; none for a full softmax.
-    target_dim (int): Width of the word vectors that outputs are mapped to, in a model that
-        predicts those instead of words; 0 for none.
-    aligned (bool): Whether there is a matrix that maps the vectors of this language
-        into those of another.
-    """
-
-    char_dim: int = 16
-    filters: Sequence[Tuple[int, int]] = (
-        (1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024),
-    )  # fmt: skip
-    n_highway: int = 1
-    activation: str = "relu"
-    max_chars: int = 50
-    n_characters: int = N_CHARACTERS
-    padding_character: int = PADDING_CHARACTER
-    n_input_words: int = 0
-    word_dim: int = 0
-    project_tokens: Optional[bool] = None
-    cell_dim: int = 1024
-    projection_dim: int = 128
-    project_cells: Optional[bool] = None
-    n_layers: int = 2
-    cell_clip: Optional[float] = 3.0
-    proj_clip: Optional[float] = 3.0
-    forget_bias: float = 0.0
-    residual: bool = True
-    bidirectional: bool = True
-    dropout: float = 0.1
-    n_words: int = 0
-    tie_softmax: bool = False
-    softmax_cutoffs: Sequence[int] = ()
-    target_dim: int = 0
-    aligned: bool = False
 
 
 class BiLMState(NamedTuple):
@@ -133,9 +68,9 @@ class BiLM(nn.Module):
         self.config = config
         width = config.projection_dim
         self.token_encoder = _build_token_encoder(config)
-        self.forward_layers = self._build_layers()
-        self.backward_layers = (
-            self._build_layers() if config.bidirectional else nn.ModuleList()
+        self.forward_layers = _build_stack(config, config.n_layers)
+        self.backward_layers = _build_stack(
+            config, config.n_layers if config.bidirectional else 0
         )
         self.head = (
             SoftmaxHead(
@@ -155,21 +90,6 @@ class BiLM(nn.Module):
         self.register_buffer("warm_cell", torch.zeros(*shape, config.cell_dim))
         self.register_buffer(
             "alignment", torch.eye(self.width) if config.aligned else None
-        )
-
-    def _build_layers(self) -> nn.ModuleList:
-        config = self.config
-        return nn.ModuleList(
-            ProjectedLSTM(
-                config.projection_dim,
-                config.cell_dim,
-                config.projection_dim,
-                cell_clip=config.cell_clip,
-                proj_clip=config.proj_clip,
-                forget_bias=config.forget_bias,
-                project=config.project_cells,
-            )
-            for _ in range(config.n_layers)
         )
 
     @property
@@ -291,9 +211,8 @@ class BiLM(nn.Module):
         layout = PackedLayout.from_lengths(lengths).to(vectors.device)
         rows = torch.argsort(layout.order)
         halves, last_states = [], []
-        for (layers, states), index in zip(self._directions(state), layout.indices):
-            packed, last = self._run_direction(
-                layers,
+        for (stack, states), index in zip(self._directions(state), layout.indices):
+            packed, last = stack(
                 vectors[index],
                 layout.batch_sizes,
                 _select_rows(states, layout.order),
@@ -392,14 +311,14 @@ class BiLM(nn.Module):
         _, batch, n_steps = word_index.shape
         tokens = self.token_encoder(words)
         outputs, last_states = [], []
-        for (layers, states), index in zip(self._directions(state), word_index):
+        for (stack, states), index in zip(self._directions(state), word_index):
             # Time-major rows of equal length are a packed batch already.
-            layer_outputs, last = self._run_direction(
-                layers, tokens[index.t().reshape(-1)], [batch] * n_steps, states
+            layer_outputs, last = stack(
+                tokens[index.t().reshape(-1)], [batch] * n_steps, states
             )
-            top = self._dropout(layer_outputs[-1])
+            top = F.dropout(layer_outputs[-1], self.config.dropout, self.training)
             outputs.append(top.view(n_steps, batch, -1).transpose(0, 1))
-            last_states.append(_detach(last))
+            last_states.append(detach_states(last))
         return torch.stack(outputs), _as_state(last_states)
 
     def read_forward(
@@ -416,9 +335,7 @@ class BiLM(nn.Module):
         batch, n_steps, width = vectors.shape
         # Time-major rows of equal length are a packed batch already.
         packed = vectors.transpose(0, 1).reshape(-1, width)
-        outputs, last = self._run_direction(
-            self.forward_layers, packed, [batch] * n_steps, states
-        )
+        outputs, last = self.forward_layers(packed, [batch] * n_steps, states)
         return outputs[-1].view(n_steps, batch, -1).transpose(0, 1), last
 
     def select_rows(self, states: List[LSTMState], rows: Tensor) -> List[LSTMState]:
@@ -432,51 +349,10 @@ class BiLM(nn.Module):
 
     def _directions(
         self, state: BiLMState
-    ) -> Iterator[Tuple[nn.ModuleList, List[LSTMState]]]:
+    ) -> Iterator[Tuple[ProjectedLSTMStack, List[LSTMState]]]:
         yield self.forward_layers, state.forward
         if self.config.bidirectional:
             yield self.backward_layers, state.backward
-
-    def _run_direction(
-        self,
-        layers: nn.ModuleList,
-        inputs: Tensor,
-        batch_sizes: List[int],
-        states: List[LSTMState],
-        window_length: int = 0,
-    ) -> Tuple[List[Tensor], List[LSTMState]]:
-        if not window_length or len(batch_sizes) <= window_length:
-            return self._run_window(layers, inputs, batch_sizes, states)
-        windows, start = [], 0
-        for step in range(0, len(batch_sizes), window_length):
-            sizes = batch_sizes[step : step + window_length]
-            end = start + sum(sizes)
-            outputs, last = self._run_window(layers, inputs[start:end], sizes, states)
-            windows.append(outputs)
-            states, start = _detach(last), end
-        return [torch.cat(parts) for parts in zip(*windows)], states
-
-    def _run_window(
-        self,
-        layers: nn.ModuleList,
-        inputs: Tensor,
-        batch_sizes: List[int],
-        states: List[LSTMState],
-    ) -> Tuple[List[Tensor], List[LSTMState]]:
-        outputs, last_states = [], []
-        for number, (layer, state) in enumerate(zip(layers, states)):
-            # Dropout lies outside the residual connection, as in bilm-tf.
-            inputs = self._dropout(inputs)
-            output, last_state = layer(inputs, batch_sizes, state)
-            if self.config.residual and number > 0:
-                output = output + inputs
-            outputs.append(output)
-            last_states.append(last_state)
-            inputs = output
-        return outputs, last_states
-
-    def _dropout(self, inputs: Tensor) -> Tensor:
-        return F.dropout(inputs, self.config.dropout, self.training)
 
 
 def _build_token_encoder(config: BiLMConfig) -> TokenEncoder:
@@ -499,6 +375,22 @@ def _build_token_encoder(config: BiLMConfig) -> TokenEncoder:
     )
 
 
+def _build_stack(config: BiLMConfig, n_layers: int) -> ProjectedLSTMStack:
+    layers = (
+        ProjectedLSTM(
+            config.projection_dim,
+            config.cell_dim,
+            config.projection_dim,
+            cell_clip=config.cell_clip,
+            proj_clip=config.proj_clip,
+            forget_bias=config.forget_bias,
+            project=config.project_cells,
+        )
+        for _ in range(n_layers)
+    )
+    return ProjectedLSTMStack(layers, residual=config.residual, dropout=config.dropout)
+
+
 def _as_state(directions: List[List[LSTMState]]) -> BiLMState:
     return BiLMState(directions[0], directions[1] if len(directions) > 1 else [])
 
@@ -507,15 +399,6 @@ def _select_rows(states: List[LSTMState], rows: Tensor) -> List[LSTMState]:
     return [(hidden[rows], cell[rows]) for hidden, cell in states]
 
 
-def _detach(states: List[LSTMState]) -> List[LSTMState]:
-    return [(hidden.detach(), cell.detach()) for hidden, cell in states]
-
-
 def build_bilm(config: Dict[str, Any]) -> BiLM:
     """Build a biLM from the plain values of its configuration."""
-    filters = tuple((int(width), int(number)) for width, number in config["filters"])
-    # Weights stored by earlier versions have a full softmax.
-    cutoffs = tuple(config.get("softmax_cutoffs", ()))
-    return BiLM(
-        BiLMConfig(**{**config, "filters": filters, "softmax_cutoffs": cutoffs})
-    )
+    return BiLM(read_bilm_config(config))

@@ -93,7 +93,7 @@ def _agrees(activation: Activation, device: torch.device) -> bool:
     for function in (activation, activate):
         numbers = gates.clone(), cell.clone()
         results.append((function(*numbers, 1.0), *numbers))
-    return all(torch.allclose(*pair, atol=1e-5) for pair in zip(*results))
+    return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*results))
 
 
 def predict(
