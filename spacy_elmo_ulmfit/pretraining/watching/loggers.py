@@ -66,9 +66,15 @@ def create_lm_console_logger(
             line = printer.row(row, widths=_WIDTHS, aligns=["r"] * len(_WIDTHS))
             print(line, file=stdout, flush=True)
 
+        def show_progress(total: Optional[int]) -> tqdm.tqdm:
+            return tqdm.tqdm(total=total, file=stderr, leave=False, unit="step")
+
         def log_step(info: Optional[Dict[str, Any]]) -> None:
             nonlocal bar
             if info is None:
+                if bar is None and progress_bar:
+                    # A resumed run: when the next evaluation is due is not known here.
+                    bar = show_progress(None)
                 if bar is not None:
                     bar.update(1)
                 return
@@ -81,7 +87,7 @@ def create_lm_console_logger(
                 with path.open("a", encoding="utf-8") as file:
                     file.write(srsly.json_dumps(_record(info)) + "\n")
             if progress_bar:
-                bar = tqdm.tqdm(total=steps, file=stderr, leave=False, unit="step")
+                bar = show_progress(steps)
 
         def finalize() -> None:
             if bar is not None:

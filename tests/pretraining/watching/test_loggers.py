@@ -106,3 +106,9 @@ def test_rows_are_appended_to_a_file(tmp_path):
 def test_progress_bar_goes_to_the_error_stream():
     stdout, stderr = log(info(), None, None, progress_bar=True)
     assert "step" in stderr and "step" not in stdout
+
+
+def test_a_resumed_run_shows_a_progress_bar_before_its_first_evaluation():
+    _, stderr = log(None, None, progress_bar=True)
+    assert "step" in stderr
+    assert log(None, None) == log()
