@@ -25,6 +25,8 @@ from spacy.cli.evaluate import evaluate
 from spacy.cli.train import train
 from wasabi import msg
 
+from spacy_elmo_ulmfit.modules.processor import cpu_name
+
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -204,7 +206,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def machine() -> Dict[str, str]:
     """Return what a reader of results wants to know about the machine."""
-    return {"processor": platform.machine(), "torch": torch.__version__}
+    return {
+        "processor": cpu_name() or platform.machine(),
+        "cores": str(os.cpu_count()),
+        "torch": torch.__version__,
+    }
 
 
 def in_new_process(function: Callable[..., T], *arguments: Any) -> T:

@@ -39,7 +39,6 @@ from spacy_elmo_ulmfit.layers.bilm_shim import BiLMShim
 from spacy_elmo_ulmfit.layers.types import LanguageModelT
 from spacy_elmo_ulmfit.modules.packing import PackedLayout
 from spacy_elmo_ulmfit.modules.processor import (
-    cpu_name,
     multiplies_bfloat16,
     multiplies_int8,
 )
@@ -494,14 +493,13 @@ def write(
     RESULTS.mkdir(parents=True, exist_ok=True)
     about = {
         **machine(),
-        "cpu": cpu_name(),
         "precisions": ", ".join(usable_precisions()),
         "load": f"{os.getloadavg()[1]:.1f}",
     }
     results = {"machine": about, "commit": commit(), "threads": threads, "rows": rows}
     srsly.write_json(RESULTS / f"{name}.json", results)
     note = (
-        f"{about['cpu'] or about['processor']}, {threads} threads, torch {about['torch']}; it "
+        f"{about['processor']}, {threads} threads, torch {about['torch']}; it "
         f"multiplies {about['precisions']}; load of the machine {about['load']}.\n\n"
     )
     text = note + markdown_table(header, table)
