@@ -1,12 +1,11 @@
 """ULMFiT's text classifier against fastai: tokens, scores, memory and training.
 
-    python benchmarks/classifier_speed.py tokenize --fastai-python PATH --data FOLDER
-    python benchmarks/classifier_speed.py pipe --fastai-python PATH --data FOLDER
-    python benchmarks/classifier_speed.py single --fastai-python PATH --data FOLDER
-    python benchmarks/classifier_speed.py train --fastai-python PATH --data FOLDER
+    python benchmarks/classifier_speed.py compare pipe --fastai-python PATH --data FOLDER
     python benchmarks/classifier_speed.py memory
 
-PATH is the Python of an environment with fastai 2; FOLDER has `imdb/`. Both sides have
+There are five comparisons: `tokenize`, the token rules; `pipe`, `nlp.pipe` from raw text
+with `test_dl` and `get_preds`; `single`, `nlp(text)` with `learn.predict`; `train` and
+`train-frozen`, training steps on the same batches, of all layers and of the head. PATH is the Python of an environment with fastai 2; FOLDER has `imdb/`. Both sides have
 the same random weights, written by fastai and read by `init ulmfit`; tokens and scores of
 single reviews are compared before anything is timed. Every side is a process of its own,
 and they take one step after the other in turn. Other precisions than float32 have rows
@@ -56,12 +55,9 @@ FIRST_EPOCH, LATER_EPOCHS = "cached, first epoch", "cached, later epochs"
 SIZES = {"emb_sz": 400, "n_hid": 1152, "n_layers": 3, "n_words": 33000}
 READING = {"bptt": 72, "max_len": 1440}
 
-PYTHON = typer.Option(..., help="Python with fastai 2")
-STEPS = typer.Option(5, help="Timed steps of each side")
-THREADS = typer.Option(1, help="Threads of each side")
-OUTPUT = typer.Option(RESULTS, help="Where to write the results")
 EMBEDDING = typer.Option(SIZES["emb_sz"], help="Width of embeddings")
 HIDDEN = typer.Option(SIZES["n_hid"], help="Width of the layers between")
+OUTPUT = typer.Option(RESULTS, help="Where to write the results")
 
 app = typer.Typer()
 
@@ -69,13 +65,15 @@ app = typer.Typer()
 class Table(NamedTuple):
     """One comparison.
 
-    name (str): Its command.
+    name (str): Its name.
+    task (str): What fastai's side does.
     n_docs (int): Reviews of a step.
     sides (Sequence[str]): What is done here, by name; fastai does the first.
     frozen (bool): Whether the encoder is frozen in training.
     """
 
     name: str
+    task: str
     n_docs: int
     sides: Sequence[str]
     frozen: bool = False
@@ -90,66 +88,42 @@ class Scale(NamedTuple):
     n_hid: int
 
 
-@app.command()
-def tokenize(
-    data: Path = DATA,
-    fastai_python: Path = PYTHON,
-    docs: int = typer.Option(200, help="Reviews of a step"),
-    steps: int = STEPS,
-    output: Path = OUTPUT,
-) -> None:
-    """Compare the token rules, from a finished `Doc` and with the `Doc`."""
-    table = Table("tokenize", docs, ["rules", "with the Doc"])
-    compare(table, data, fastai_python, Scale(steps, 1, 20, 30), output)
+def create_tables() -> Dict[str, Table]:
+    """Return the comparisons by their names."""
+    tables = [
+        Table("tokenize", "tokenize", 200, ["rules", "with the Doc"]),
+        Table("pipe", "pipe", 256, in_all_precisions("nlp.pipe")),
+        Table("single", "single", 8, in_all_precisions("nlp(text)")),
+        Table("train", "train", 32, ["nlp.update"]),
+        Table(
+            "train-frozen",
+            "train",
+            32,
+            ["nlp.update", FIRST_EPOCH, LATER_EPOCHS],
+            frozen=True,
+        ),
+    ]
+    return {table.name: table for table in tables}
 
 
-@app.command()
-def pipe(
+@app.command("compare")
+def compare_with_fastai(
+    name: str = typer.Argument(..., help="Which comparison"),
     data: Path = DATA,
-    fastai_python: Path = PYTHON,
-    docs: int = typer.Option(256, help="Reviews of a step"),
-    steps: int = STEPS,
-    threads: int = THREADS,
+    fastai_python: Path = typer.Option(..., help="Python with fastai 2"),
+    docs: int = typer.Option(0, help="Reviews of a step, 0 for the table's own"),
+    steps: int = typer.Option(5, help="Timed steps of each side"),
+    threads: int = typer.Option(1, help="Threads of each side"),
     emb: int = EMBEDDING,
     hid: int = HIDDEN,
     output: Path = OUTPUT,
 ) -> None:
-    """Compare `nlp.pipe` from raw text with `test_dl` and `get_preds`."""
-    table = Table("pipe", docs, in_all_precisions("nlp.pipe"))
-    compare(table, data, fastai_python, Scale(steps, threads, emb, hid), output)
-
-
-@app.command()
-def single(
-    data: Path = DATA,
-    fastai_python: Path = PYTHON,
-    docs: int = typer.Option(8, help="Reviews of a step"),
-    steps: int = STEPS,
-    threads: int = THREADS,
-    emb: int = EMBEDDING,
-    hid: int = HIDDEN,
-    output: Path = OUTPUT,
-) -> None:
-    """Compare `nlp(text)`, one review after the other, with `learn.predict`."""
-    table = Table("single", docs, in_all_precisions("nlp(text)"))
-    compare(table, data, fastai_python, Scale(steps, threads, emb, hid), output)
-
-
-@app.command()
-def train(
-    data: Path = DATA,
-    fastai_python: Path = PYTHON,
-    docs: int = typer.Option(32, help="Reviews of a batch"),
-    steps: int = STEPS,
-    frozen: bool = typer.Option(False, help="Whether only the head learns"),
-    threads: int = THREADS,
-    emb: int = EMBEDDING,
-    hid: int = HIDDEN,
-    output: Path = OUTPUT,
-) -> None:
-    """Compare training steps on the same batches."""
-    sides = ["nlp.update", FIRST_EPOCH, LATER_EPOCHS] if frozen else ["nlp.update"]
-    table = Table("train", docs, sides, frozen)
+    """Do the same with the same weights on both sides, in turn."""
+    tables = create_tables()
+    if name not in tables:
+        raise typer.BadParameter(f"'{name}' is none of {', '.join(tables)}.")
+    table = tables[name]
+    table = table._replace(n_docs=docs or table.n_docs)
     compare(table, data, fastai_python, Scale(steps, threads, emb, hid), output)
 
 
@@ -240,7 +214,7 @@ def compare(
         )
         parity = compare_scores(folder)
         commands: Dict[str, List[Any]] = {
-            "fastai": [fastai_python, FASTAI, table.name, folder]
+            "fastai": [fastai_python, FASTAI, table.task, folder]
         }
         for side in table.sides:
             commands[side] = [sys.executable, __file__, "serve", folder, side]
@@ -257,8 +231,7 @@ def compare(
         "parity": parity,
         "rows": rows,
     }
-    name = f"{table.name}-frozen" if table.frozen else table.name
-    write(output, name, results, format_table(results))
+    write(output, table.name, results, format_table(results))
 
 
 def write_inputs(folder: Path, data: Path, table: Table, scale: Scale) -> None:
