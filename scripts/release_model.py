@@ -34,7 +34,7 @@ CARD = """# en_{name}
 
 Perplexity on the held-out sample used during training:
 
-| step | tokens | training | held-out |
+| step | tokens | {training} | held-out |
 | ---: | ---: | ---: | ---: |
 {log}
 
@@ -84,6 +84,7 @@ def main(
     target.mkdir(parents=True, exist_ok=True)
     nlp.to_disk(target)
     module = pipe.language_model
+    is_sampled = bool(config.get("lm", {}).get("n_samples"))
     card = CARD.format(
         name=name,
         description=description,
@@ -104,7 +105,9 @@ def main(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         storage=config["components"][component]["model"].get("storage", "float32"),
         license=license_name,
-        log="\n".join(_log_rows(log)),
+        # The loss among a few words is no perplexity.
+        training="sampled loss" if is_sampled else "training",
+        log="\n".join(_log_rows(log, is_sampled)),
         limits=limits,
     )
     (target / "README.md").write_text(card, encoding="utf-8")
@@ -118,12 +121,15 @@ def _directions(facts: Dict[str, Any]) -> str:
     return ", ".join(f"{n} {v:.1f}" for n, v in zip(names, found) if v is not None)
 
 
-def _log_rows(log: Path) -> List[str]:
+def _log_rows(log: Path, is_sampled: bool) -> List[str]:
     # A resumed run repeats the steps since its checkpoint: the last record counts.
     rows = {record["step"]: record for record in srsly.read_jsonl(log)}
     result = []
     for step, row in sorted(rows.items()):
-        training = f"{math.exp(row['loss']):.1f}" if row["loss"] else ""
+        training = ""
+        if row["loss"]:
+            loss = row["loss"]
+            training = f"{loss:.2f}" if is_sampled else f"{math.exp(loss):.1f}"
         result.append(
             f"| {step:,} | {row['tokens']:,} | {training} | {row['perplexity']:.1f} |"
         )
