@@ -8,7 +8,8 @@
 DATA is a folder with the data sets, as docs/data.md describes. Every run is a plain
 `spacy train` in a process of its own, with a fixed number of steps, after which the last
 pipeline is scored: neither the dev nor the test part chooses anything. What is there
-already is not repeated. Results go to benchmarks/results.
+already is not repeated. With `--only` and `--row` a part of a table is run now; it shows
+all runs that are there. Results go to benchmarks/results.
 """
 
 import statistics
@@ -48,6 +49,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 BASELINE, INPUT, AWD_LSTM = "tok2vec alone", "[x; ELMo]", "[x; AWD-LSTM]"
 CONTINUED = "[x; ELMo], continued on the texts"
 SHIPPED_BILM = ROOT / "assets" / "models" / "en_elmo_sm"
+ONLY = typer.Option([], "--only", help="Data sets to run now, all if none is given")
+ROW = typer.Option([], "--row", help="Rows to run now, all if none is given")
 MIX = "components.ner.model.tok2vec.embed.right.mix.layers"
 LAYERS = ("token", "first LSTM", "second LSTM")
 
@@ -78,6 +81,29 @@ TAGGING_VARIANTS: Dict[str, Variant] = {
     INPUT: Variant("tagger_elmo"),
     AWD_LSTM: Variant("tagger_awd_lstm"),
 }
+
+
+class Extent(NamedTuple):
+    """How much of a table is run now.
+
+    seeds (int): Runs per row.
+    jobs (int): Runs at a time.
+    data_sets (Sequence[str]): Names of data sets, none for all.
+    rows (Sequence[str]): Names of rows, none for all.
+    """
+
+    seeds: int
+    jobs: int
+    data_sets: Sequence[str] = ()
+    rows: Sequence[str] = ()
+
+    def includes(self, data_set: str) -> bool:
+        """Return whether runs of a data set are wanted."""
+        return not self.data_sets or data_set in self.data_sets
+
+    def select(self, rows: Sequence[Row]) -> List[Row]:
+        """Return the rows that are wanted."""
+        return [row for row in rows if not self.rows or row.name in self.rows]
 
 
 class Task(NamedTuple):
@@ -116,20 +142,32 @@ Prepare = Callable[[Path, Path, int], None]
 
 @app.command("ner")
 def ner(
-    data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
+    data: Path = DATA,
+    work: Path = WORK,
+    seeds: int = SEEDS,
+    jobs: int = JOBS,
+    only: List[str] = ONLY,
+    row: List[str] = ROW,
 ) -> None:
     """Named entities: a frozen language model beside, behind and around a network."""
     rows = {task.name: ner_rows(task, data, work) for task in NER}
-    report("ner", "ents_f", run_tasks(rows, work, seeds, jobs))
+    extent = Extent(seeds, jobs, only, row)
+    report("ner", "ents_f", run_tasks(rows, work, extent))
 
 
 @app.command("tagging")
 def tagging(
-    data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
+    data: Path = DATA,
+    work: Path = WORK,
+    seeds: int = SEEDS,
+    jobs: int = JOBS,
+    only: List[str] = ONLY,
+    row: List[str] = ROW,
 ) -> None:
     """Part-of-speech tags of English EWT, in spaCy's own tokens."""
     rows = {task.name: tagging_rows(task, data, work) for task in TAGGING}
-    report("tagging", "tag_acc", run_tasks(rows, work, seeds, jobs))
+    extent = Extent(seeds, jobs, only, row)
+    report("tagging", "tag_acc", run_tasks(rows, work, extent))
 
 
 @app.command("domain")
@@ -147,7 +185,7 @@ def domain(
         task_rows[:] = [row for row in task_rows if row.name in (BASELINE, INPUT)]
         with_text = {**task_rows[-1].overrides, "paths.elmo": str(tuned)}
         task_rows.append(task_rows[-1]._replace(name=CONTINUED, overrides=with_text))
-    report("domain", "ents_f", run_tasks(rows, work, seeds, jobs))
+    report("domain", "ents_f", run_tasks(rows, work, Extent(seeds, jobs)))
 
 
 @app.command("mixes")
@@ -260,11 +298,15 @@ def task_rows(task: Task, source: Path, work: Path, convert_part: Prepare) -> Li
 
 
 def run_tasks(
-    rows: Mapping[str, Sequence[Row]], work: Path, seeds: int, jobs: int
+    rows: Mapping[str, Sequence[Row]], work: Path, extent: Extent
 ) -> Dict[str, List[List[Dict[str, Any]]]]:
-    """Run all rows of all data sets."""
+    """Run what is wanted now; return all runs that are there, by data set and row."""
+    for name, task_rows in rows.items():
+        wanted = extent.select(task_rows)
+        if wanted and extent.includes(name):
+            run_rows(name, wanted, work, extent.seeds, extent.jobs)
     return {
-        name: run_rows(name, task_rows, work, seeds, jobs)
+        name: [runs for runs in finished_runs(name, task_rows, work) if runs]
         for name, task_rows in rows.items()
     }
 
@@ -296,6 +338,7 @@ def summary(runs: Sequence[Dict[str, Any]], metric: str) -> Dict[str, str]:
     return {
         "row": runs[0]["pipeline"],
         "examples": f"{runs[0]['train_examples']:,}",
+        "runs": str(len(runs)),
         "dev": mean_and_spread([run["scores"][metric] for run in runs]),
         "test": mean_and_spread([run["test_scores"][metric] for run in runs]),
         "s to train": f"{mean['seconds']:,.0f}",

@@ -31,6 +31,7 @@ from _runs import (
     DATA,
     JOBS,
     RESULTS,
+    RUN,
     SEEDS,
     WORK,
     Row,
@@ -40,7 +41,7 @@ from _runs import (
     machine,
     peak_memory,
 )
-from quality import report, run_tasks
+from quality import ONLY, Extent, report, run_tasks
 from ulmfit import (
     ENSEMBLE,
     FULL,
@@ -148,19 +149,25 @@ TASKS: Dict[str, Task] = {
 
 @app.command("table")
 def table(
-    data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
+    data: Path = DATA,
+    work: Path = WORK,
+    seeds: int = SEEDS,
+    jobs: int = JOBS,
+    only: List[str] = ONLY,
 ) -> None:
     """Compare all rows on TREC-6, and the telling ones on five more data sets."""
-    rows = {}
+    rows, extent = {}, Extent(seeds, jobs, only)
     for name, task in TASKS.items():
+        if not extent.includes(name) and not any((work / name).glob(f"*/*/{RUN}")):
+            continue
         task = task._replace(rows=available(task.rows))
         parts = task.cut(data / name)
         train = shuffled(parts.train, seed=0)[: task.limit or None]
         rows[name] = task_rows(name, task, parts._replace(train=train), work)
-    runs = run_tasks(rows, work, seeds, jobs)
+    runs = run_tasks(rows, work, extent)
     for name, task_runs in runs.items():
-        first = rows[name][0]
-        task_runs.insert(0, [in_new_process(linear_run, first)])
+        if task_runs:
+            task_runs.insert(0, [in_new_process(linear_run, rows[name][0])])
     report("textcat", ACCURACY, runs)
 
 
@@ -181,7 +188,8 @@ def curves(
         sample = settings._replace(steps=curve_steps(size), batch_size=32)
         rows += task_rows(task, sample, parts, work, size=size, seeds=seeds)
     rows += task_rows(task, settings, parts, work)
-    found = run_tasks({f"{task}-curves": rows}, work, seeds, jobs)[f"{task}-curves"]
+    name = f"{task}-curves"
+    found = run_tasks({name: rows}, work, Extent(seeds, jobs))[name]
     points = [
         {
             "task": task,
