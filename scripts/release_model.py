@@ -11,7 +11,10 @@ from typing import Any, Dict, List, Optional
 import spacy
 import srsly
 import typer
+from thinc.api import Config
 from wasabi import msg
+
+from spacy_elmo_ulmfit import __version__
 
 META_KEY = "language_model"
 CARD = """# en_{name}
@@ -21,7 +24,8 @@ CARD = """# en_{name}
 | | |
 | --- | --- |
 | pipeline | {pipeline} |
-| trained by | `python -m spacy lm pretrain`, package version {version}, commit `{commit}`; the config is `config.cfg` here |
+| version | {version} |
+| trained by | `python -m spacy lm pretrain`, package version {package_version}, commit `{commit}`; the config is `config.cfg` here |
 | text | {corpus} |
 | read | {tokens:,} tokens in {steps:,} steps |
 | time | {minutes} minutes on {hardware} |
@@ -61,7 +65,7 @@ def main(
     """Write the pipeline and its card."""
     # A new pipeline from the config has no strings but those of the language.
     trained = spacy.load(source)
-    config = trained.config
+    config = without_places(trained.config)
     nlp = spacy.util.load_model_from_config(config, auto_fill=True)
     component = next(name for name, pipe in trained.pipeline if hasattr(pipe, "shim"))
     pipe: Any = nlp.get_pipe(component)
@@ -90,6 +94,7 @@ def main(
         description=description,
         pipeline=", ".join(f"`{pipe}`" for pipe in nlp.pipe_names),
         version=spacy.util.get_model_meta(target)["version"],
+        package_version=__version__,
         commit=commit,
         corpus=corpus,
         tokens=facts["tokens_seen"],
@@ -113,6 +118,20 @@ def main(
     (target / "README.md").write_text(card, encoding="utf-8")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     msg.good(f"Wrote {target}, {size / 2**20:.1f} MB")
+
+
+def without_places(config: Config) -> Config:
+    """Return a config whose files are named without the folders of this machine."""
+    config = config.copy()
+    places = (
+        (config["paths"], ("train", "dev", "from")),
+        (config.get("lm", {}).get("logger", {}), ("output_file",)),
+    )
+    for section, names in places:
+        for name in names:
+            if section.get(name):
+                section[name] = Path(section[name]).name
+    return config
 
 
 def _directions(facts: Dict[str, Any]) -> str:

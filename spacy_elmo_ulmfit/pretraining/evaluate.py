@@ -31,7 +31,7 @@ def evaluate_language_model(
     vocabulary (Vocabulary): The words the module predicts.
     indexer (Optional[Indexer]): How a biLM reads words; by default as UTF-8 bytes.
     RETURNS (Dict[str, float]): `perplexity` (of both directions together),
-        `perplexity_forward` and, for a biLM, `perplexity_backward`;
+        `perplexity_forward` or `perplexity_backward`, a biLM both;
         `unigram_perplexity`, that of the training text's word frequencies;
         `oov_rate`, the share of targets outside the vocabulary; `n_words`, the size of
         the vocabulary; `n_tokens`, the number of targets per direction.

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -103,3 +104,11 @@ def test_a_repetitive_text_is_learnt(kind):
         optimizer.step()
         optimizer.zero_grad()
     assert metrics_of(setting)["perplexity"] < 1.3 < 4.0 < before
+
+
+def test_a_backward_awd_lstm_has_a_backward_perplexity():
+    setting = make_setting("awd_lstm", DOCUMENTS)
+    setting.module.config = replace(setting.module.config, direction="backward")
+    metrics = metrics_of(setting)
+    assert metrics["perplexity_backward"] == metrics["perplexity"]
+    assert "perplexity_forward" not in metrics

@@ -167,9 +167,7 @@ class BiLMObjective:
 
 
 class AWDLSTMObjective:
-    """Predict the next word, with AR and TAR."""
-
-    directions: Tuple[str, ...] = ("forward",)
+    """Predict the next word, with AR and TAR; a backward model's is the one before."""
 
     def __init__(
         self,
@@ -181,6 +179,7 @@ class AWDLSTMObjective:
         beta: float,
     ) -> None:
         self.module, self.loss, self.dtype = module, loss, dtype
+        self.directions: Tuple[str, ...] = (module.config.direction,)
         self._encode = module.encode
         self.alpha, self.beta = alpha, beta
         self.device = module.embedding.weight.device
