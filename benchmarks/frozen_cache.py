@@ -150,6 +150,9 @@ def write_config(path: Path, source: Path, settings: Dict[str, Any]) -> None:
     config = load_config(config_file("ner_elmo"), interpolate=False)
     block = load_config(source / "config.cfg")["components"][ENCODER]
     config["components"][ENCODER] = {**block, **settings}
+    listener = config["components"]["ner"]["model"]["tok2vec"]["embed"]["right"]
+    # Both directions side by side.
+    listener["width"] = 2 * block["model"]["projection_dim"]
     config["initialize"]["components"][ENCODER] = {"path": str(source)}
     config.to_disk(path)
 
