@@ -216,7 +216,8 @@ class BiLM(nn.Module):
                 vectors[index],
                 layout.batch_sizes,
                 _select_rows(states, layout.order),
-                window_length,
+                dropout=self.config.dropout,
+                window_length=window_length,
             )
             halves.append([vectors, *(unpack(layer, index) for layer in packed)])
             last_states.append(_select_rows(last, rows))
@@ -313,10 +314,14 @@ class BiLM(nn.Module):
         outputs, last_states = [], []
         for (stack, states), index in zip(self._directions(state), word_index):
             # Time-major rows of equal length are a packed batch already.
+            dropout = self.config.dropout
             layer_outputs, last = stack(
-                tokens[index.t().reshape(-1)], [batch] * n_steps, states
+                tokens[index.t().reshape(-1)],
+                [batch] * n_steps,
+                states,
+                dropout=dropout,
             )
-            top = F.dropout(layer_outputs[-1], self.config.dropout, self.training)
+            top = F.dropout(layer_outputs[-1], dropout, self.training)
             outputs.append(top.view(n_steps, batch, -1).transpose(0, 1))
             last_states.append(detach_states(last))
         return torch.stack(outputs), _as_state(last_states)
@@ -335,7 +340,9 @@ class BiLM(nn.Module):
         batch, n_steps, width = vectors.shape
         # Time-major rows of equal length are a packed batch already.
         packed = vectors.transpose(0, 1).reshape(-1, width)
-        outputs, last = self.forward_layers(packed, [batch] * n_steps, states)
+        outputs, last = self.forward_layers(
+            packed, [batch] * n_steps, states, dropout=self.config.dropout
+        )
         return outputs[-1].view(n_steps, batch, -1).transpose(0, 1), last
 
     def select_rows(self, states: List[LSTMState], rows: Tensor) -> List[LSTMState]:
@@ -388,7 +395,7 @@ def _build_stack(config: BiLMConfig, n_layers: int) -> ProjectedLSTMStack:
         )
         for _ in range(n_layers)
     )
-    return ProjectedLSTMStack(layers, residual=config.residual, dropout=config.dropout)
+    return ProjectedLSTMStack(layers, residual=config.residual)
 
 
 def _as_state(directions: List[List[LSTMState]]) -> BiLMState:
