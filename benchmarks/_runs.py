@@ -30,6 +30,7 @@ from spacy_elmo_ulmfit.modules.processor import cpu_name
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+SHIPPED_BILM = ROOT / "assets" / "models" / "en_elmo_sm"
 DATA = typer.Option(..., "--data", help="Folder with the data sets")
 WORK = typer.Option(Path("training/benchmark"), "--work", help="Folder of the runs")
 SEEDS = typer.Option(3, help="Runs per row, with seeds 0, 1, ...")

@@ -5,9 +5,10 @@
 
 There are five comparisons: `tokenize`, the token rules; `pipe`, `nlp.pipe` from raw text
 with `test_dl` and `get_preds`; `single`, `nlp(text)` with `learn.predict`; `train` and
-`train-frozen`, training steps on the same batches, of all layers and of the head. PATH is the Python of an environment with fastai 2; FOLDER has `imdb/`. Both sides have
-the same random weights, written by fastai and read by `init ulmfit`; tokens and scores of
-single reviews are compared before anything is timed. Every side is a process of its own,
+`train-frozen`, training steps on the same batches, of all layers and of the head. PATH is
+the Python of an environment with fastai 2; FOLDER has `imdb/`. Both sides have the same
+random weights, written by fastai and read by `init ulmfit`; tokens and scores of single
+reviews are compared before anything is timed. Every side is a process of its own,
 and they take one step after the other in turn. Other precisions than float32 have rows
 where the processor multiplies such numbers.
 """

@@ -19,14 +19,13 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
-import spacy
 import srsly
 import torch
 import typer
 from _runs import (
     DATA,
     RESULTS,
-    ROOT,
+    SHIPPED_BILM,
     WORK,
     commit,
     config_file,
@@ -36,7 +35,7 @@ from _runs import (
     peak_memory,
     prepare,
 )
-from bilm_speed import ORIGINAL, SMALL
+from bilm_speed import ORIGINAL, SMALL, bilm_pipeline
 from spacy.cli.evaluate import evaluate
 from spacy.cli.train import train
 from spacy.util import load_config
@@ -91,14 +90,9 @@ def prepare_corpus(source: Path, corpus: Path, limit: int) -> Dict[str, str]:
 def encoder_pipeline(size: str, folder: Path) -> Path:
     """Return where a pipeline with a biLM of some size is."""
     if size == SHIPPED:
-        return ROOT / "assets" / "models" / "en_elmo_sm"
-    nlp = spacy.blank("en")
-    nlp.add_pipe("sentencizer")
-    model = {"@architectures": "spacy-elmo-ulmfit.BiLM.v1", **SIZES[size]}
-    component: Any = nlp.add_pipe(ENCODER, config={"model": model})
+        return SHIPPED_BILM
     torch.manual_seed(0)
-    component.shim.create(None)
-    nlp.to_disk(folder)
+    bilm_pipeline(SIZES[size]).to_disk(folder)
     return folder
 
 

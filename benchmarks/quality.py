@@ -25,8 +25,8 @@ from _runs import (
     DATA,
     JOBS,
     RESULTS,
-    ROOT,
     SEEDS,
+    SHIPPED_BILM,
     WORK,
     Row,
     config_file,
@@ -48,7 +48,6 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 BASELINE, INPUT, AWD_LSTM = "tok2vec alone", "[x; ELMo]", "[x; AWD-LSTM]"
 CONTINUED = "[x; ELMo], continued on the texts"
-SHIPPED_BILM = ROOT / "assets" / "models" / "en_elmo_sm"
 ONLY = typer.Option([], "--only", help="Data sets to run now, all if none is given")
 ROW = typer.Option([], "--row", help="Rows to run now, all if none is given")
 MIX = "components.ner.model.tok2vec.embed.right.mix.layers"

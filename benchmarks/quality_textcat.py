@@ -56,7 +56,6 @@ from ulmfit import (
     texts,
     texts_and_labels,
 )
-from wasabi import msg
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -160,7 +159,6 @@ def table(
     for name, task in TASKS.items():
         if not extent.includes(name) and not any((work / name).glob(f"*/*/{RUN}")):
             continue
-        task = task._replace(rows=available(task.rows))
         parts = task.cut(data / name)
         train = shuffled(parts.train, seed=0)[: task.limit or None]
         rows[name] = task_rows(name, task, parts._replace(train=train), work)
@@ -202,17 +200,6 @@ def curves(
     path = RESULTS / f"quality-curves-{task}.json"
     srsly.write_json(path, {"machine": machine(), "points": points, "runs": found})
     plot(points, path.with_suffix(".png"))
-
-
-def available(rows: Sequence[str]) -> List[str]:
-    """Return the rows whose language models are there."""
-    missing = () if SHIPPED_BACKWARD.exists() else (BACKWARD, BOTH)
-    left_out = [name for name in rows if name in missing]
-    if left_out:
-        msg.warn(
-            f"Without {SHIPPED_BACKWARD}, rows are left out: {', '.join(left_out)}"
-        )
-    return [name for name in rows if name not in missing]
 
 
 def linear_run(row: Row) -> Dict[str, Any]:

@@ -111,6 +111,7 @@ class ProjectedLSTM(nn.Module):
         to it.
 
         device (torch.device): What computes.
+        RETURNS (bool): Only on a GPU, without clips, and where a projection narrows.
         """
         has_clip = self.cell_clip is not None or (
             self.weight_hr is not None and self.proj_clip is not None

@@ -78,8 +78,8 @@ def compile_activation(device: torch.device) -> Activation:
     device (torch.device): What computes.
     RETURNS (Activation): The same to rounding; `activate` itself where it does not compile.
     """
-    compiled: Activation = torch.compile(activate, dynamic=True)
     try:
+        compiled: Activation = torch.compile(activate, dynamic=True)
         return compiled if _agrees(compiled, device) else activate
     # What fails here is a compiler, by errors of many private kinds.
     except Exception:
