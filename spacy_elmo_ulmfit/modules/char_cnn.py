@@ -18,6 +18,8 @@ PADDING_CHARACTER = 261
 
 # Words convolved at a time: what their windows take is to stay in the cache.
 _CHUNK_WORDS, _PREDICT_WORDS = 512, 64
+# On a GPU starting kernels takes the time.
+_GPU_WORDS = 4096
 
 
 class Highway(nn.Module):
@@ -96,6 +98,8 @@ class CharacterEncoder(nn.Module):
             convolve, size = self._convolve, _CHUNK_WORDS
         else:
             convolve, size = self._look_up, _PREDICT_WORDS
+        if char_ids.device.type == "cuda":
+            size = _GPU_WORDS
         chunks = [convolve(char_ids[rows]) for rows in order.split(size)]
         hidden = torch.cat(chunks)[torch.argsort(order)]
         for highway in self.highways:

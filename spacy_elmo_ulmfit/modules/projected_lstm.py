@@ -6,15 +6,16 @@ the published biLM (Peters et al. 2018, arXiv:1802.05365). `torch.nn.LSTM` with
 """
 
 import functools
-from typing import Any, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cuda_graphs import GraphCache
 from .prepared import Prepared
 from .products import Precision, create_product
-from .recurrence import Clips, LayerProducts, LSTMState, activate, predict
+from .projected_recurrence import LayerWeights, run_with_gradients
+from .recurrence import Clips, LayerProducts, LSTMState, predict
 
 
 class ProjectedLSTM(nn.Module):
@@ -66,6 +67,7 @@ class ProjectedLSTM(nn.Module):
         offset[1] = forget_bias
         self.register_buffer("forget_offset", offset.view(-1), persistent=False)
         self._prepared: Prepared[LayerProducts] = Prepared()
+        self._graphs = GraphCache()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -98,11 +100,10 @@ class ProjectedLSTM(nn.Module):
             return predict(inputs, batch_sizes, state, products, clips)
         self._prepared.clear()
         bias = self.bias + self.forget_offset
-        weights = (self.weight_ih, self.weight_hh, bias, self.weight_hr)
-        outputs, hidden, cell = _Recurrence.apply(
-            inputs, *state, *weights, batch_sizes, clips
+        weights = LayerWeights(self.weight_ih, self.weight_hh, bias, self.weight_hr)
+        return run_with_gradients(
+            inputs, batch_sizes, state, weights, clips, self._graphs
         )
-        return outputs, (hidden, cell)
 
     def computed_by_cudnn(self, device: torch.device) -> bool:
         """Return whether cuDNN computes the layer: its kernel has no clips.
@@ -158,113 +159,4 @@ class ProjectedLSTM(nn.Module):
             create(self.weight_ih, bias),
             create(self.weight_hh),
             None if self.weight_hr is None else create(self.weight_hr),
-        )
-
-
-class _Recurrence(torch.autograd.Function):
-    """The recurrence with a hand-written backward pass.
-
-    Autograd would add one weight gradient per time step; here the gradients of
-    all steps are collected and every weight gradient is a single matrix product.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        inputs: Tensor,
-        hidden: Tensor,
-        cell: Tensor,
-        weight_ih: Tensor,
-        weight_hh: Tensor,
-        bias: Tensor,
-        weight_hr: Optional[Tensor],
-        batch_sizes: List[int],
-        clips: Clips,
-    ) -> Tuple[Tensor, Tensor, Tensor]:
-        gates = F.linear(inputs, weight_ih, bias)
-        n_tokens, width = len(inputs), cell.shape[1]
-        outputs = inputs.new_empty(n_tokens, hidden.shape[1])
-        previous_hidden = torch.empty_like(outputs)
-        cells, previous_cells, squashed = (
-            inputs.new_empty(n_tokens, width) for _ in range(3)
-        )
-        last_hidden, last_cell = hidden.clone(), cell.clone()
-        start = 0
-        for size in batch_sizes:
-            now = slice(start, start + size)
-            previous_hidden[now] = last_hidden[:size]
-            previous_cells[now] = last_cell[:size]
-            gates[now].addmm_(last_hidden[:size], weight_hh.t())
-            squashed[now] = activate(gates[now], last_cell[:size], clips.cell)
-            cells[now] = last_cell[:size]
-            hidden = squashed[now] * gates[now, 3 * width :]
-            if weight_hr is not None:
-                hidden = F.linear(hidden, weight_hr)
-                if clips.projection is not None:
-                    hidden.clamp_(-clips.projection, clips.projection)
-            outputs[now] = last_hidden[:size] = hidden
-            start += size
-        ctx.save_for_backward(
-            inputs, weight_ih, weight_hh, weight_hr, gates, outputs,
-            previous_hidden, cells, previous_cells, squashed,
-        )  # fmt: skip
-        ctx.batch_sizes, ctx.clips = batch_sizes, clips
-        return outputs, last_hidden, last_cell
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tuple[Optional[Tensor], ...]:
-        d_outputs, d_last_hidden, d_last_cell = grads
-        (
-            inputs, weight_ih, weight_hh, weight_hr, gates, outputs,
-            previous_hidden, cells, previous_cells, squashed,
-        ) = ctx.saved_tensors  # fmt: skip
-        cell_clip, proj_clip = ctx.clips
-        width = cells.shape[1]
-        in_gate, forget, candidate, out_gate = gates.split(width, dim=1)
-        # Factors that do not depend on the recurrence, for all steps at once.
-        d_gates = torch.empty_like(gates)
-        d_in, d_forget, d_candidate, d_out = d_gates.split(width, dim=1)
-        torch.mul(candidate, in_gate * (1 - in_gate), out=d_in)
-        torch.mul(previous_cells, forget * (1 - forget), out=d_forget)
-        torch.mul(in_gate, 1 - candidate * candidate, out=d_candidate)
-        torch.mul(squashed, out_gate * (1 - out_gate), out=d_out)
-        to_cell = out_gate * (1 - squashed * squashed)
-        inside = None
-        if cell_clip is not None:
-            inside = (cells.abs() < cell_clip).to(cells.dtype)
-        projected_inside = None
-        if weight_hr is not None and proj_clip is not None:
-            projected_inside = (outputs.abs() < proj_clip).to(outputs.dtype)
-        d_projected = torch.empty_like(outputs)
-        d_hidden, d_cell = d_last_hidden.clone(), d_last_cell.clone()
-        end = len(inputs)
-        for size in reversed(ctx.batch_sizes):
-            now = slice(end - size, end)
-            torch.add(d_outputs[now], d_hidden[:size], out=d_projected[now])
-            if projected_inside is not None:
-                d_projected[now] *= projected_inside[now]
-            d_squashed = d_projected[now]
-            if weight_hr is not None:
-                d_squashed = d_squashed @ weight_hr
-            d_now = d_cell[:size].addcmul_(d_squashed, to_cell[now])
-            d_out[now] *= d_squashed
-            if inside is not None:
-                d_now *= inside[now]
-            d_gates[now].view(size, 4, width)[:, :3] *= d_now.unsqueeze(1)
-            d_now *= forget[now]
-            torch.mm(d_gates[now], weight_hh, out=d_hidden[:size])
-            end -= size
-        d_weight_hr = None
-        if weight_hr is not None:
-            d_weight_hr = d_projected.t() @ (out_gate * squashed)
-        return (
-            d_gates @ weight_ih,
-            d_hidden,
-            d_cell,
-            d_gates.t() @ inputs,
-            d_gates.t() @ previous_hidden,
-            d_gates.sum(0),
-            d_weight_hr,
-            None,
-            None,
         )

@@ -7,6 +7,8 @@ from torch import Tensor
 
 # Rows of logits held at a time: 256 rows of 33,000 words are 34 MB.
 _CHUNK_ROWS = 256
+# On a GPU starting kernels takes the time, so there are as many as 256 MB of logits have.
+_GPU_NUMBERS = 2**26
 
 
 def softmax_loss(
@@ -51,8 +53,11 @@ class _SoftmaxLoss(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden) if needs_grad else None
         d_weight = torch.zeros_like(weight) if needs_grad else None
         d_bias = torch.zeros_like(bias) if needs_grad and bias is not None else None
-        for start in range(0, len(hidden), _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
+        n_rows = _CHUNK_ROWS
+        if hidden.device.type == "cuda":
+            n_rows = max(n_rows, _GPU_NUMBERS // len(weight))
+        for start in range(0, len(hidden), n_rows):
+            rows = slice(start, start + n_rows)
             chunk, goal = hidden[rows].to(dtype), targets[rows].unsqueeze(1)
             logits = (chunk @ cast_weight.t()).float()
             if bias is not None:

@@ -122,6 +122,14 @@ def test_pretrain_finetune_evaluate(component, config, text, tmp_path):
     assert before["n_tokens"] == after["n_tokens"]
 
 
+def test_a_backward_model_is_trained_and_its_perplexity_shown(config, text, tmp_path):
+    direction = "--components.awd_lstm_tok2vec.model.direction"
+    arguments = ["-o", tmp_path / "out", *paths(text), direction, "backward"]
+    printed = run("pretrain", config("awd_lstm_tok2vec"), *arguments)
+    assert "perplexity_backward" in printed
+    assert "perplexity_forward" not in printed
+
+
 def test_settings_can_be_overridden(config, text, tmp_path):
     arguments = ["-o", tmp_path / "out", *paths(text), "--lm.max_steps", "2"]
     run("pretrain", config("elmo_tok2vec"), *arguments)

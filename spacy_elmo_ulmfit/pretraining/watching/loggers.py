@@ -168,7 +168,7 @@ def _row(info: Dict[str, Any]) -> Tuple[str, ...]:
         f"{loss:.3f}" if loss else "",
         _shown(of_loss, "{:.2f}"),
         form.format(scores[criterion]),
-        form.format(scores[f"{criterion}_forward"]),
+        _shown(scores.get(f"{criterion}_forward"), form),
         _shown(scores.get(f"{criterion}_backward"), form),
         f"{scores['learn_rate']:.2e}",
         _shown(scores.get("grad_norm"), "{:.3g}"),

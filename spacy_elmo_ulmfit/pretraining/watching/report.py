@@ -86,10 +86,9 @@ def _figures(progress: Progress) -> List[Figure]:
         (f"Best {name}", form.format(best[name]), f"at step {best['step']:,}"),
         (f"Last {name}", form.format(last[name]), f"{by}, held-out text"),
     ]
-    for direction in ("forward", "backward"):
-        if f"{name}_backward" in last:
-            value = form.format(best[f"{name}_{direction}"])
-            figures.append((direction.capitalize(), value, "of the best"))
+    for direction in _directions(last, name):
+        value = form.format(best[f"{name}_{direction}"])
+        figures.append((direction.capitalize(), value, "of the best"))
     if name == "perplexity":
         unigram = f"{last['unigram_perplexity']:,.0f}"
         figures += [
@@ -115,7 +114,7 @@ def _charts(progress: Progress, trained: str) -> List[Dict[str, Any]]:
         Series(trained, _points(training, "training"), _TRAINED),
         Series("held-out", _points(rows, name), _HELD_OUT),
     ]
-    if f"{name}_backward" in rows[-1]:
+    if _directions(rows[-1], name):
         lines[1:1] = [
             Series("forward", _points(rows, f"{name}_forward"), _FORWARD),
             Series("backward", _points(rows, f"{name}_backward"), _BACKWARD),
@@ -146,6 +145,12 @@ def _charts(progress: Progress, trained: str) -> List[Dict[str, Any]]:
             for title, name in others
         ),
     ]
+
+
+def _directions(row: Row, name: str) -> Tuple[str, ...]:
+    """Return the directions of a model that has both: of one alone it is the whole."""
+    both = ("forward", "backward")
+    return both if all(f"{name}_{direction}" in row for direction in both) else ()
 
 
 def _name_of_training(settings: Dict[str, Any]) -> str:
