@@ -30,6 +30,12 @@ pytestmark = pytest.mark.skipif(
 GPU = "cuda"
 
 
+@pytest.fixture(autouse=True)
+def exact_products(monkeypatch):
+    """cuDNN rounds the numbers that it multiplies to TensorFloat-32 by default."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 @pytest.fixture
 def gpu():
     """Let thinc and torch build everything on the GPU, until the test is over."""
