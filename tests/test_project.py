@@ -9,7 +9,7 @@ import srsly
 from spacy.cli._util import app
 from typer.main import get_command
 from weasel.schemas import ProjectConfigSchema
-from weasel.util import validate_project_commands
+from weasel.util import load_project_config, validate_project_commands
 
 import spacy_elmo_ulmfit.cli  # noqa: F401
 
@@ -24,7 +24,8 @@ def project() -> Dict[str, Any]:
 
 def own_commands() -> Iterator[List[str]]:
     """Yield the arguments of every command that this package adds to spaCy's."""
-    for command in project()["commands"]:
+    # With the values of [vars], as they are run.
+    for command in load_project_config(ROOT)["commands"]:
         for line in command["script"]:
             arguments = shlex.split(line)
             if "spacy" not in arguments:
