@@ -10,7 +10,8 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats3d
 
 from ..checkpoints import Storage
-from ..modules.bilm import BiLMConfig, BiLMState
+from ..modules.bilm import BiLMConfig
+from ..modules.bilm_state import BiLMState
 from ..modules.products import Precision
 from ..text import ByteIndexer
 from ..text.batches import SequenceBatch, SequenceBatcher

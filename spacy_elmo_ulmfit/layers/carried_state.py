@@ -7,7 +7,7 @@ import torch
 from thinc.api import Model
 from thinc.model import deserialize_attr, serialize_attr
 
-from ..modules.bilm import BiLMState
+from ..modules.bilm_state import BiLMState
 from ..modules.projected_lstm import LSTMState
 
 CARRIED = "spacy_elmo_ulmfit_carried_state"
@@ -36,13 +36,12 @@ class CarriedState:
 
     def store(self, state: BiLMState) -> None:
         """Keep the rows' last states; rows that the batch did not have stay."""
-        detached = [[(h.detach(), c.detach()) for h, c in part] for part in state]
-        if self.state is not None and _n_rows(self.state) > _n_rows(state):
-            n_rows = _n_rows(state)
-            detached = [
-                _overwrite(old, new, n_rows) for old, new in zip(self.state, detached)
-            ]
-        self.state = BiLMState(*detached)
+        state, n_rows = state.detach(), _n_rows(state)
+        if self.state is not None and _n_rows(self.state) > n_rows:
+            state = BiLMState(
+                *(_overwrite(old, new, n_rows) for old, new in zip(self.state, state))
+            )
+        self.state = state
 
 
 @serialize_attr.register(CarriedState)

@@ -1,7 +1,8 @@
 """What the papers define, in plain PyTorch: no spaCy and no thinc in here."""
 
 from .awd_lstm import AWDLSTM, AWDLSTMConfig, AWDLSTMState
-from .bilm import BiLM, BiLMConfig, BiLMState
+from .bilm import BiLM, BiLMConfig
+from .bilm_state import BiLMState
 from .char_cnn import CharacterEncoder
 from .classifier import ClassifierConfig, ULMFiTClassifier
 from .heads import Softmax, SoftmaxHead

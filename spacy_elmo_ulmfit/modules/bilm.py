@@ -18,26 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .bilm_config import BiLMConfig, read_bilm_config
+from .bilm_state import BiLMState
 from .char_cnn import CharacterEncoder
 from .heads import Softmax, SoftmaxHead
 from .packing import PackedLayout, unpack
 from .products import Precision, usable_precision
 from .projected_lstm import ProjectedLSTM
-from .projected_stack import ProjectedLSTMStack, detach_states
+from .projected_stack import ProjectedLSTMStack
 from .recurrence import LSTMState
 from .token_encoder import TokenEncoder
 
 InitialState = Literal["warm", "zeros"]
-
-
-class BiLMState(NamedTuple):
-    """States of both directions, one per layer, a row per sequence.
-
-    Those of the backward direction are an empty list in a forward model.
-    """
-
-    forward: List[LSTMState]
-    backward: List[LSTMState]
 
 
 class EncodedSequences(NamedTuple):
@@ -211,18 +202,19 @@ class BiLM(nn.Module):
         layout = PackedLayout.from_lengths(lengths).to(vectors.device)
         rows = torch.argsort(layout.order)
         halves, last_states = [], []
-        for (stack, states), index in zip(self._directions(state), layout.indices):
+        sorted_state = self._directions(state.select(layout.order))
+        for (stack, states), index in zip(sorted_state, layout.indices):
             packed, last = stack(
                 vectors[index],
                 layout.batch_sizes,
-                _select_rows(states, layout.order),
+                states,
                 dropout=self.config.dropout,
                 window_length=window_length,
             )
             halves.append([vectors, *(unpack(layer, index) for layer in packed)])
-            last_states.append(_select_rows(last, rows))
+            last_states.append(last)
         layers = torch.stack([torch.cat(pair, dim=1) for pair in zip(*halves)])
-        return EncodedSequences(layers, _as_state(last_states))
+        return EncodedSequences(layers, BiLMState.of(last_states).select(rows))
 
     def initial_state(self, batch_size: int, kind: InitialState) -> BiLMState:
         """Build the state that sequences start from.
@@ -235,7 +227,7 @@ class BiLM(nn.Module):
         scale = 1.0 if kind == "warm" else 0.0
         hidden = (self.warm_hidden * scale).repeat(1, 1, batch_size, 1)
         cell = (self.warm_cell * scale).repeat(1, 1, batch_size, 1)
-        return _as_state([list(zip(*pair)) for pair in zip(hidden, cell)])
+        return BiLMState.of([list(zip(*pair)) for pair in zip(hidden, cell)])
 
     @torch.no_grad()
     def store_warm_state(self, sentences: Sequence[Tensor]) -> None:
@@ -323,8 +315,8 @@ class BiLM(nn.Module):
             )
             top = F.dropout(layer_outputs[-1], dropout, self.training)
             outputs.append(top.view(n_steps, batch, -1).transpose(0, 1))
-            last_states.append(detach_states(last))
-        return torch.stack(outputs), _as_state(last_states)
+            last_states.append(last)
+        return torch.stack(outputs), BiLMState.of(last_states).detach()
 
     def read_forward(
         self, vectors: Tensor, states: List[LSTMState]
@@ -352,7 +344,7 @@ class BiLM(nn.Module):
         rows (Tensor): Which texts. *Shape:* `(n_selected,)`
         RETURNS (List[LSTMState]): Their states.
         """
-        return _select_rows(states, rows)
+        return BiLMState.of([states]).select(rows).forward
 
     def _directions(
         self, state: BiLMState
@@ -396,14 +388,6 @@ def _build_stack(config: BiLMConfig, n_layers: int) -> ProjectedLSTMStack:
         for _ in range(n_layers)
     )
     return ProjectedLSTMStack(layers, residual=config.residual)
-
-
-def _as_state(directions: List[List[LSTMState]]) -> BiLMState:
-    return BiLMState(directions[0], directions[1] if len(directions) > 1 else [])
-
-
-def _select_rows(states: List[LSTMState], rows: Tensor) -> List[LSTMState]:
-    return [(hidden[rows], cell[rows]) for hidden, cell in states]
 
 
 def build_bilm(config: Dict[str, Any]) -> BiLM:

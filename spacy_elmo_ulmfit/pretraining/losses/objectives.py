@@ -12,7 +12,8 @@ from ...modules.awd_lstm import (
     detach_state,
     map_state,
 )
-from ...modules.bilm import BiLM, BiLMState
+from ...modules.bilm import BiLM
+from ...modules.bilm_state import BiLMState
 from ...text import BEGIN_SENTENCE, END_SENTENCE, LMTokenizer, Vocabulary
 from ...text.vocabulary import BILM_SPECIALS
 from ...text.vocabulary import UNKNOWN as BILM_UNKNOWN
@@ -153,7 +154,7 @@ class BiLMObjective:
     def mask_state(self, state: BiLMState, keep: Tensor) -> BiLMState:
         """See `Objective.mask_state`."""
         rows = keep.to(self.device).unsqueeze(1)
-        return BiLMState(*([(h * rows, c * rows) for h, c in part] for part in state))
+        return state.map(lambda part: part * rows)
 
     def step(self, window: Window, state: BiLMState) -> StepResult:
         """See `Objective.step`."""

@@ -4,7 +4,7 @@ from typing import Any, List, NamedTuple, Sequence
 
 import torch
 
-from ...modules.bilm import BiLMState
+from ...modules.bilm_state import BiLMState
 from ..workers import Workers
 
 
