@@ -15,7 +15,17 @@ all runs that are there. Results go to benchmarks/results.
 import statistics
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Sequence,
+)
 
 import spacy
 import srsly
@@ -151,7 +161,8 @@ def ner(
     """Named entities: a frozen language model beside, behind and around a network."""
     rows = {task.name: ner_rows(task, data, work) for task in NER}
     extent = Extent(seeds, jobs, only, row)
-    report("ner", "ents_f", run_tasks(rows, work, extent))
+    untested = [task.name for task in NER if not task.has_test]
+    report("ner", "ents_f", run_tasks(rows, work, extent), untested)
 
 
 @app.command("tagging")
@@ -311,11 +322,24 @@ def run_tasks(
 
 
 def report(
-    table: str, metric: str, tasks: Mapping[str, Sequence[List[Dict[str, Any]]]]
+    table: str,
+    metric: str,
+    tasks: Mapping[str, Sequence[List[Dict[str, Any]]]],
+    untested: Collection[str] = (),
 ) -> None:
-    """Write all runs and the table of their means, and print it."""
+    """Write all runs and the table of their means, and print it.
+
+    table (str): Its name.
+    metric (str): The score.
+    tasks (Mapping[str, Sequence[List[Dict[str, Any]]]]): Runs by data set and row.
+    untested (Collection[str]): Data sets without a test part.
+    """
     rows = [
-        {"data": name, **summary(runs, metric)}
+        {
+            "data": name,
+            **summary(runs, metric),
+            **({"test": "–"} if name in untested else {}),
+        }
         for name, task_runs in tasks.items()
         for runs in task_runs
     ]
