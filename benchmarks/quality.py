@@ -396,12 +396,13 @@ def plot_mixes(means: Mapping[str, Dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(1.6 + 1.2 * len(means), 3.2), layout="constrained")
     axes = figure.subplots()
     shares = list(zip(*(mean["shares"] for mean in means.values())))
-    axes.imshow(shares, cmap="Blues", vmin=0, aspect="auto", origin="lower")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower")
     axes.set_xticks(range(len(means)), list(means), rotation=20, ha="right")
     axes.set_yticks(range(len(shares)), LAYERS[: len(shares)])
     for y, layer in enumerate(shares):
         for x, share in enumerate(layer):
-            axes.text(x, y, f"{share:.2f}", ha="center", va="center")
+            color = "white" if share > 0.6 else "black"
+            axes.text(x, y, f"{share:.2f}", ha="center", va="center", color=color)
     axes.set_title("Softmax-normalized share of each layer (s_j)")
     figure.savefig(path, dpi=150)
 
