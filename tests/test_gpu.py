@@ -2,10 +2,7 @@
 
 import copy
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import numpy
 import pytest
@@ -18,7 +15,7 @@ from spacy_elmo_ulmfit.modules.cuda_graphs import CudaGraph
 from spacy_elmo_ulmfit.modules.projected_lstm import ProjectedLSTM
 from spacy_elmo_ulmfit.modules.recurrence import activate, compile_activation
 
-from .cli.test_lm import CONFIGS
+from .cli.test_lm import CONFIGS, paths, run, start, wait_for_rows
 from .conftest import TEXTS
 from .test_configs import CONFIGS as TASK_CONFIGS
 from .test_configs import STEPS, corpus, sizes  # noqa: F401
@@ -27,7 +24,7 @@ from .util import NO_DROPOUT, tiny_awd_lstm
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no GPU here"
 )
-GPU = "cuda"
+GPU, ON_GPU = "cuda", ("--gpu-id", "0")
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +41,10 @@ def gpu():
     require_cpu()
 
 
-def as_numpy(array):
-    return array.get() if hasattr(array, "get") else array
-
-
 @pytest.mark.parametrize("path", ["elmo_path", "awd_lstm_path", "backward_path"])
 def test_vectors_are_those_of_the_cpu(path, request, gpu):
     path = request.getfixturevalue(path)
-    found = [as_numpy(doc.tensor) for doc in spacy.load(path).pipe(TEXTS)]
+    found = [doc.tensor for doc in spacy.load(path).pipe(TEXTS)]
     require_cpu()
     expected = [doc.tensor for doc in spacy.load(path).pipe(TEXTS)]
     for a, b in zip(found, expected):
@@ -95,13 +88,6 @@ def test_a_pipeline_trained_on_the_gpu_predicts_the_same_on_the_cpu(
         assert entities == [str(e) for e in doc.ents]
 
 
-def lm(*arguments):
-    command = [sys.executable, "-m", "spacy", "lm", *map(str, arguments), "-g", "0"]
-    return subprocess.Popen(
-        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("component", list(CONFIGS))
 def test_a_language_model_learns_and_is_read_on_a_cpu(
@@ -110,15 +96,12 @@ def test_a_language_model_learns_and_is_read_on_a_cpu(
     config = tmp_path / "lm.cfg"
     config.write_text(CONFIGS[component], encoding="utf-8")
     text = write_text(TEXTS * 30)
-    process = lm(
-        *("pretrain", config, "-o", tmp_path / "out"),
-        *("--paths.train", text, "--paths.dev", text),
+    run(
+        *("pretrain", config, "-o", tmp_path / "out", *paths(text), *ON_GPU),
         *("--lm.max_steps", 40, "--lm.eval_frequency", 20),
         *("--lm.precision", precision),
         *("--lm.logger.output_file", tmp_path / "log.jsonl"),
     )
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
     lines = (tmp_path / "log.jsonl").read_text("utf-8").splitlines()
     values = [json.loads(line)["perplexity"] for line in lines]
     assert values[-1] < 0.8 * values[0]
@@ -132,20 +115,15 @@ def test_a_stopped_run_goes_on(component, write_text, tmp_path):
     text = write_text(TEXTS * 30)
     log = tmp_path / "log.jsonl"
     arguments = [
-        *("pretrain", config, "-o", tmp_path / "out"),
-        *("--paths.train", text, "--paths.dev", text),
+        *("pretrain", config, "-o", tmp_path / "out", *paths(text), *ON_GPU),
         *("--lm.max_steps", 40, "--lm.eval_frequency", 1),
         *("--lm.logger.output_file", log),
     ]
-    process = lm(*arguments)
-    while not log.exists() or len(log.read_text("utf-8").splitlines()) < 5:
-        assert process.poll() is None, process.communicate()[0]
-        os.sched_yield()
+    process = start(*arguments)
+    wait_for_rows(process, log, 5)
     process.send_signal(signal.SIGTERM)
     process.communicate()
-    again = lm(*arguments, "--resume")
-    output, _ = again.communicate()
-    assert again.returncode == 0, output
+    run(*arguments, "--resume")
     steps = [json.loads(line)["step"] for line in log.read_text("utf-8").splitlines()]
     assert steps == list(range(41))
 

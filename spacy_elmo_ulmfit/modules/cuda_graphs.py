@@ -1,4 +1,7 @@
-"""CUDA graphs: what starts thousands of small kernels, recorded and started as one."""
+"""CUDA graphs: what starts thousands of small kernels, recorded and started as one.
+
+See https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs.
+"""
 
 from typing import Any, Callable, Dict, Hashable, List, Optional, Sequence, Tuple
 

@@ -50,7 +50,7 @@ class ProjectedLSTMStack(nn.ModuleList):
             end = start + sum(sizes)
             outputs, last = self._run_window(inputs[start:end], sizes, states, dropout)
             windows.append(outputs)
-            states, start = detach_states(last), end
+            states, start = [(h.detach(), c.detach()) for h, c in last], end
         return [torch.cat(parts) for parts in zip(*windows)], states
 
     def _run_window(
@@ -71,12 +71,3 @@ class ProjectedLSTMStack(nn.ModuleList):
             last_states.append(last_state)
             inputs = output
         return outputs, last_states
-
-
-def detach_states(states: List[LSTMState]) -> List[LSTMState]:
-    """Return states that gradients do not pass.
-
-    states (List[LSTMState]): States of a direction's layers.
-    RETURNS (List[LSTMState]): The same numbers.
-    """
-    return [(hidden.detach(), cell.detach()) for hidden, cell in states]

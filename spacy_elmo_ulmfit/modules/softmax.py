@@ -7,7 +7,7 @@ from torch import Tensor
 
 # Rows of logits held at a time: 256 rows of 33,000 words are 34 MB.
 _CHUNK_ROWS = 256
-# On a GPU starting kernels takes the time, so there are as many as 256 MB of logits have.
+# On a GPU starting kernels takes the time: as many rows as 256 MB of logits hold.
 _GPU_NUMBERS = 2**26
 
 

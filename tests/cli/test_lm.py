@@ -74,6 +74,13 @@ def run(*arguments, code=0):
     return " ".join(output.split())
 
 
+def wait_for_rows(process, log, n_rows):
+    """Wait until a run has written some rows of its log."""
+    while not log.exists() or len(log.read_text("utf-8").splitlines()) < n_rows:
+        assert process.poll() is None, process.communicate()[0]
+        os.sched_yield()
+
+
 @pytest.fixture
 def text(write_text):
     return write_text(TEXTS * 30)
@@ -160,9 +167,7 @@ def test_a_killed_run_resumes_step_for_step(config, text, tmp_path):
     run("pretrain", *arguments("whole"))
     process = start("pretrain", *arguments("killed"))
     log = tmp_path / "killed.jsonl"
-    while not log.exists() or len(log.read_text("utf-8").splitlines()) < 10:
-        assert process.poll() is None, process.communicate()[0]
-        os.sched_yield()
+    wait_for_rows(process, log, 10)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert max(losses("killed")) < 30
