@@ -57,6 +57,11 @@ def balanced(records: Iterable[Record], size: int) -> List[Record]:
     return [record for label in sorted(by_label) for record in by_label[label][:share]]
 
 
+def texts(records: Sequence[Record]) -> List[Record]:
+    """Return records without labels."""
+    return [{"text": record["text"]} for record in records]
+
+
 def write_corpus(records: Iterable[Record], folder: Path, name: str) -> Path:
     """Write a part as `name.jsonl` and `name.spacy`, unless it is there.
 

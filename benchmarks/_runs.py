@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
@@ -219,6 +219,17 @@ def in_new_process(function: Callable[..., T], *arguments: Any) -> T:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def in_parallel(calls: Sequence[Callable[[], Any]], jobs: int) -> None:
+    """Make calls that wait for processes of their own, some at a time.
+
+    calls (Sequence[Callable[[], Any]]): Functions.
+    jobs (int): How many at a time.
+    """
+    with ThreadPoolExecutor(jobs) as pool:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
 
 
 def peak_memory() -> int:

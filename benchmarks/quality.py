@@ -31,6 +31,7 @@ import spacy
 import srsly
 import typer
 from _corpora import write_texts
+from _language_models import language_model
 from _runs import (
     DATA,
     JOBS,
@@ -49,7 +50,6 @@ from _runs import (
 from matplotlib.figure import Figure
 from spacy.tokens import Doc, DocBin
 from tagger import convert
-from ulmfit import language_model
 from wasabi import msg
 
 from spacy_elmo_ulmfit.training.mix_report import LearntMix, mixes

@@ -1,8 +1,6 @@
-"""ULMFiT with few labels: what each of its stages is worth.
+"""ULMFiT's stages in the setting of fastai's runs: AG News after WikiText-2, few labels.
 
-    python benchmarks/ulmfit.py trec6 --data DATA
-    python benchmarks/ulmfit.py agnews --data DATA
-    python benchmarks/ulmfit.py imdb --data DATA
+    python benchmarks/ulmfit.py --data DATA
 
 DATA is a folder with the data sets, as docs/data.md describes. Language models are
 trained by `lm pretrain` and `lm finetune`, classifiers by plain `spacy train`, each in a
@@ -13,54 +11,46 @@ chooses nothing. Results go to benchmarks/results.
 
 import statistics
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import srsly
 import typer
 from _corpora import (
     Record,
-    balanced,
     choose,
     read_records,
     shuffled,
-    unlabelled_reviews,
+    texts,
     wikitext_articles,
     write_corpus,
     write_texts,
 )
+from _language_models import finetune, language_model
+from _linear import TFIDF, linear_model, texts_and_labels
 from _runs import (
     ACCURACY,
     DATA,
     JOBS,
     RESULTS,
-    ROOT,
+    SEEDS,
     WORK,
     Row,
     commit,
     config_file,
-    finished_runs,
     machine,
     markdown_table,
     run_rows,
-    spacy_command,
     summarize,
 )
 from matplotlib.figure import Figure
 from wasabi import msg
 
-from spacy_elmo_ulmfit.pretraining.resuming.checkpoint import checkpoint_files
-
-SEEDS = typer.Option(
-    3, help="Runs per row, with seeds 0, 1, ...; 0 to write down those that are there"
-)
-app = typer.Typer(help=__doc__, no_args_is_help=True)
-SHIPPED = ROOT / "assets" / "models" / "en_ulmfit_sm"
+NAME = "ulmfit-agnews"
 FULL = "pretraining + LM fine-tuning"
 NO_FINETUNING = "pretraining, no LM fine-tuning"
 NO_PRETRAINING = "LM on the task's text only"
 SCRATCH = "from scratch"
 ENSEMBLE = "spaCy textcat ensemble"
-TFIDF = "linear TF-IDF"
 # Sizes of the language model that fastai was measured with on the same data.
 SMALL = {"embedding_dim": "128", "hidden_dim": "256", "n_layers": "3"}
 # Random weights learn next to nothing under the dropouts of pretrained ones.
@@ -108,42 +98,6 @@ class Task(NamedTuple):
     notes: str
 
 
-@app.command("trec6")
-def trec6(
-    data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
-) -> None:
-    """TREC-6 with the shipped AWD-LSTM: 100, 500 and all labels."""
-    folder = work / "trec6"
-    corpus = folder / "corpus"
-    records = shuffled(read_records(data / "trec6" / "train.jsonl.gz"), seed=0)
-    n_dev = round(0.1 * len(records))
-    dev, train = records[:n_dev], records[n_dev:]
-    sizes = [
-        labelled(train, corpus, 100, seeds, steps=120),
-        labelled(train, corpus, 500, seeds, steps=200),
-        labelled(train, corpus, len(train), seeds, steps=250, batch_size=64),
-    ]
-    text = {
-        "paths.train": write_texts(texts(train), corpus / "lm_train.jsonl"),
-        "paths.dev": write_texts(texts(dev), corpus / "lm_dev.jsonl"),
-    }
-    tuned = finetune(
-        folder / "lm", SHIPPED, {**text, "lm.max_steps": 400, "lm.eval_frequency": 100}
-    )
-    task = Task(
-        "trec6",
-        {FULL: tuned, NO_FINETUNING: SHIPPED, SCRATCH: None},
-        sizes,
-        write_corpus(dev, corpus, "dev"),
-        {},
-        f"{len(dev)} questions of the training part are held out. The language model "
-        "was pretrained on Wikipedia for 57 minutes on one CPU core "
-        "(`assets/models/en_ulmfit_sm`) and fine-tuned on the questions without labels.",
-    )
-    report(task, work, seeds, jobs)
-
-
-@app.command("agnews")
 def agnews(
     data: Path = DATA,
     work: Path = WORK,
@@ -152,7 +106,7 @@ def agnews(
     pretraining_steps: int = typer.Option(1028, help="Steps on WikiText-2"),
 ) -> None:
     """AG News with a small AWD-LSTM pretrained on WikiText-2: 100 and 500 labels."""
-    folder = work / "agnews"
+    folder = work / NAME
     corpus = folder / "corpus"
     records = shuffled(read_records(data / "agnews" / "train.jsonl.gz"), seed=0)
     unlabelled = records[:8000]
@@ -194,7 +148,7 @@ def agnews(
     )
     task_only = pretrain(folder / "lm_task_only", text, 388, 0.3, min_freq=2)
     task = Task(
-        "agnews",
+        NAME,
         {
             FULL: tuned,
             NO_FINETUNING: pretrained,
@@ -219,70 +173,14 @@ def agnews(
     report(task, work, seeds, jobs)
 
 
-@app.command("imdb")
-def imdb(
-    data: Path = DATA, work: Path = WORK, seeds: int = SEEDS, jobs: int = JOBS
-) -> None:
-    """IMDb with the shipped AWD-LSTM: 1,000 labels and 10,000 more reviews without."""
-    folder = work / "imdb"
-    corpus = folder / "corpus"
-    records = shuffled(read_records(data / "imdb" / "train.jsonl.gz"), seed=0)
-    train, dev = balanced(records, 1000), balanced(records[::-1], 1000)
-    more = unlabelled_reviews(data / "imdb" / "unsup.txt.xz", 10_000)
-    text = {
-        "paths.train": write_texts([*texts(train), *more], corpus / "lm_train.jsonl"),
-        "paths.dev": write_texts(texts(shuffled(dev, 0)[:50]), corpus / "lm_dev.jsonl"),
-    }
-    tuned = finetune(
-        folder / "lm",
-        SHIPPED,
-        {
-            **text,
-            "lm.vocabulary": "replace",
-            "lm.max_vocab": 16000,
-            "lm.min_freq": 2,
-            "lm.batch_size": 32,
-            "lm.max_steps": 2000,
-            "lm.eval_frequency": 500,
-            "lm.checkpoint_frequency": 100,
-        },
-    )
-    task = Task(
-        "imdb",
-        {FULL: tuned, NO_FINETUNING: SHIPPED, SCRATCH: None},
-        [labelled(train, corpus, len(train), seeds, steps=240)],
-        write_corpus(dev, corpus, "dev"),
-        {"drop_mult": "0.3"},
-        "1,000 other reviews are scored, half of them positive, as are the labelled "
-        "ones. The language model was fine-tuned on the labelled and 10,000 more reviews. "
-        "drop_mult = 0.3 was chosen on other training reviews.",
-    )
-    report(task, work, seeds, jobs)
-
-
 def labelled(
-    records: Sequence[Record],
-    corpus: Path,
-    labels: int,
-    seeds: int,
-    *,
-    steps: int,
-    batch_size: int = 32,
+    records: Sequence[Record], corpus: Path, labels: int, seeds: int, *, steps: int
 ) -> Size:
-    """Write a sample of labelled texts for each seed; all texts are one sample."""
-    if labels == len(records):
-        name = "train"
-        write_corpus(records, corpus, name)
-    else:
-        name = f"train_{labels}_{{seed}}"
-        for seed in range(seeds):
-            write_corpus(choose(records, labels, seed), corpus, name.format(seed=seed))
-    return Size(labels, str(corpus / f"{name}.spacy"), steps, batch_size)
-
-
-def texts(records: Sequence[Record]) -> List[Record]:
-    """Return records without labels."""
-    return [{"text": record["text"]} for record in records]
+    """Write a sample of labelled texts for each seed."""
+    name = f"train_{labels}_{{seed}}"
+    for seed in range(seeds):
+        write_corpus(choose(records, labels, seed), corpus, name.format(seed=seed))
+    return Size(labels, str(corpus / f"{name}.spacy"), steps, 32)
 
 
 def wikitext_texts(source: Path, corpus: Path) -> Dict[str, Path]:
@@ -323,27 +221,6 @@ def pretrain(
     return language_model(output, "pretrain", "awd_lstm", settings)
 
 
-def finetune(output: Path, source: Path, settings: Mapping[str, Any]) -> Path:
-    """Go on training a language model; return the pipeline."""
-    settings = {"from": source, **settings}
-    return language_model(output, "finetune", "awd_lstm_finetune", settings)
-
-
-def language_model(
-    output: Path, command: str, config: str, settings: Mapping[str, Any]
-) -> Path:
-    """Run a command of `spacy lm` to its end, unless that was done before."""
-    last = output / "model-last"
-    if not last.exists():
-        resume = ["--resume"] if checkpoint_files(output) else []
-        overrides = [
-            part for key, value in settings.items() for part in (f"--{key}", value)
-        ]
-        arguments = ["--output", output, *resume, *overrides]
-        spacy_command("lm", command, config_file(config), *arguments)
-    return last
-
-
 def report(task: Task, work: Path, seeds: int, jobs: int) -> None:
     """Train and score all classifiers, write and print results."""
     rows = [
@@ -354,12 +231,8 @@ def report(task: Task, work: Path, seeds: int, jobs: int) -> None:
             ensemble_row(task, size),
         ]
     ]
-    if seeds:
-        runs = run_rows(task.name, rows, work, seeds, jobs)
-    else:
-        runs = [found for found in finished_runs(task.name, rows, work) if found]
-    n_seeds = max(map(len, runs))
-    runs += [tfidf_runs(task, size, n_seeds) for size in task.sizes]
+    runs = run_rows(task.name, rows, work, seeds, jobs)
+    runs += [tfidf_runs(task, size, seeds) for size in task.sizes]
     summaries = [summarize(task.name, row_runs, ACCURACY) for row_runs in runs]
     result = {
         "machine": machine(),
@@ -369,25 +242,20 @@ def report(task: Task, work: Path, seeds: int, jobs: int) -> None:
         "runs": [run for row_runs in runs for run in row_runs],
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"ulmfit-{task.name}.json"
+    path = RESULTS / f"{task.name}.json"
     srsly.write_json(path, result)
-    write_report(path)
-
-
-@app.command("report")
-def write_report(path: Path = typer.Argument(..., help="JSON file of results")) -> None:
-    """Write table and plot of results that are there already."""
-    result = srsly.read_json(path)
-    table = error_table(result["rows"])
+    table = error_table(summaries)
     msg.table(table[1:], header=table[0], divider=True)
-    models = result["language_models"]
-    parts = [markdown_table(table[0], table[1:]), result["notes"] + "\n"]
-    if models:
-        header = list(models[0])
-        cells = [[str(value) for value in model.values()] for model in models]
-        parts.append(markdown_table(header, cells))
+    models = language_models(task)
+    header = list(models[0])
+    cells = [[str(value) for value in model.values()] for model in models]
+    parts = [
+        markdown_table(table[0], table[1:]),
+        f"{task.notes} {NOTES}\n",
+        markdown_table(header, cells),
+    ]
     path.with_suffix(".md").write_text("\n".join(parts), encoding="utf-8")
-    plot(result["rows"], path.with_suffix(".png"))
+    plot(summaries, path.with_suffix(".png"))
 
 
 def ulmfit_row(task: Task, size: Size, name: str) -> Row:
@@ -451,25 +319,6 @@ def tfidf_accuracy(train: Path, dev: Path) -> float:
     """Return the share of dev texts that the linear model gets right."""
     (x_train, y_train), (x_dev, y_dev) = map(texts_and_labels, (train, dev))
     return float(linear_model().fit(x_train, y_train).score(x_dev, y_dev))
-
-
-def linear_model() -> Any:
-    """Return an untrained linear SVM on TF-IDF of words and pairs of words."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.svm import LinearSVC
-
-    return make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC()
-    )
-
-
-def texts_and_labels(corpus: Path) -> Tuple[List[str], List[str]]:
-    """Read what `write_corpus` wrote beside a corpus in spaCy's format."""
-    records = list(srsly.read_jsonl(corpus.with_suffix(".jsonl")))
-    return [record["text"] for record in records], [
-        record["label"] for record in records
-    ]
 
 
 def language_models(task: Task) -> List[Dict[str, Any]]:
@@ -539,12 +388,10 @@ def plot(rows: Sequence[Dict[str, Any]], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    axes.set_title(
-        f"ULMFiT on {rows[0]['task']}: mean and standard deviation over seeds"
-    )
+    axes.set_title("ULMFiT on AG News: mean and standard deviation over seeds")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":
-    app()
+    typer.run(agnews)
