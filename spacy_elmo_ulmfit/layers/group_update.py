@@ -97,7 +97,11 @@ class GroupStep:
             cast(FloatsXd, torch2xp(cast(nn.Parameter, parameter.grad))),
             lr_scale=lr_scale,
         )
-        parameter.data = xp2torch(weights, device=parameter.device)
+        changed = xp2torch(weights, device=parameter.device)
+        # Thinc changes weights in place. A tensor that wrapped its array would keep the
+        # tensor before it, step after step, and what lies between could not be freed.
+        if changed.data_ptr() != parameter.data_ptr():
+            parameter.data.copy_(changed)
         parameter.grad = None
 
     def forget(self, name: str) -> None:

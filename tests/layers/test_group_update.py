@@ -1,10 +1,16 @@
+import gc
+
 import numpy
 import pytest
 import torch
 from thinc.api import SGD, Adam, RAdam
 from torch import nn
 
-from spacy_elmo_ulmfit.layers.group_update import GroupUpdate, spared_from_decay
+from spacy_elmo_ulmfit.layers.group_update import (
+    GroupStep,
+    GroupUpdate,
+    spared_from_decay,
+)
 from spacy_elmo_ulmfit.layers.shim import TorchShim
 
 from ..util import tiny_classifier
@@ -47,6 +53,37 @@ def test_steps_are_those_of_torch_whatever_the_optimizer_says(optimizer):
         adamw.step()
     for name, value in parameters(twin).items():
         torch.testing.assert_close(parameters(shim)[name], value, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(0.5), RAdam(0.5), SGD(0.3)])
+def test_steps_leave_nothing_behind(optimizer):
+    def n_tensors():
+        gc.collect()
+        return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+    shim = TorchShim(ThreeLayers())
+    train(shim, optimizer, 1)
+    places = [p.data_ptr() for p in shim.module.parameters()]
+    before = n_tensors()
+    train(shim, optimizer, 5)
+    assert n_tensors() == before
+    assert [p.data_ptr() for p in shim.module.parameters()] == places
+
+
+def test_weights_that_an_optimizer_returns_are_taken():
+    def elsewhere(key, weights, gradient, *, lr_scale):
+        return weights + 1.0, gradient
+
+    optimizer = Adam(0.5)
+    shim = TorchShim(ThreeLayers())
+    backprop(shim)
+    before = {name: value.clone() for name, value in parameters(shim).items()}
+    step = GroupStep(optimizer, shim.id, None)
+    step.optimizer = elsewhere
+    for name, parameter in shim.module.named_parameters():
+        step(name, parameter, lr_scale=1.0, decayed=False)
+    for name, value in parameters(shim).items():
+        assert value.equal(before[name] + 1.0)
 
 
 def test_an_optimizer_keeps_its_own_settings():
