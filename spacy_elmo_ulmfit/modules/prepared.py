@@ -50,8 +50,8 @@ def weights_key(weights: Iterable[Tensor]) -> Hashable:
         optimizer changes comes last, such as a bias.
     RETURNS (Hashable): The key.
     """
-    # An optimizer of torch changes the version, one of thinc the storage, and a fused
-    # one neither; but each changes the last weight.
+    # An optimizer changes the version, or the storage, and a fused one neither; but each
+    # changes the last weight.
     tensors = [weight.detach() for weight in weights]
     last = tensors[-1].flatten()[-_SAMPLE:].cpu().numpy().tobytes()
     return (last, *((tensor.data_ptr(), tensor._version) for tensor in tensors))
