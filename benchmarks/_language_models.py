@@ -13,9 +13,11 @@ SHIPPED_BACKWARD = SHIPPED.with_name("en_ulmfit_backward_sm")
 LAST = "model-last"
 
 
-def finetune(output: Path, source: Path, settings: Mapping[str, Any]) -> Path:
+def finetune(
+    output: Path, source: Path, settings: Mapping[str, Any], gpu_id: int = -1
+) -> Path:
     """Go on training a language model; return the pipeline."""
-    settings = {"from": source, **settings}
+    settings = {"from": source, "gpu-id": gpu_id, **settings}
     return language_model(output, "finetune", "awd_lstm_finetune", settings)
 
 

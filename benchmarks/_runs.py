@@ -35,6 +35,7 @@ DATA = typer.Option(..., "--data", help="Folder with the data sets")
 WORK = typer.Option(Path("training/benchmark"), "--work", help="Folder of the runs")
 SEEDS = typer.Option(3, help="Runs per row, with seeds 0, 1, ...")
 JOBS = typer.Option(2, help="Runs at a time, one thread each")
+GPU = typer.Option(-1, "--gpu-id", help="GPU to train on, -1 for the CPU")
 # Settings and scores of a run, in its folder.
 RUN = "run.json"
 # What `spacy evaluate` calls the share of documents whose best label is the right one.
@@ -95,7 +96,12 @@ def run_table(
 
 
 def run_rows(
-    task: str, rows: Sequence[Row], work: Path, seeds: int, jobs: int
+    task: str,
+    rows: Sequence[Row],
+    work: Path,
+    seeds: int,
+    jobs: int,
+    gpu_id: int = -1,
 ) -> List[List[Dict[str, Any]]]:
     """Run all rows with all seeds; return the runs of each row."""
     # Seed by seed, so that a benchmark that is stopped has compared all rows.
@@ -105,7 +111,7 @@ def run_rows(
     with ProcessPoolExecutor(
         jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        runs = list(pool.map(functools.partial(run, task, work), *zip(*tasks)))
+        runs = list(pool.map(functools.partial(run, task, work, gpu_id), *zip(*tasks)))
     return [runs[i :: len(rows)] for i in range(len(rows))]
 
 
@@ -122,20 +128,20 @@ def finished_runs(
     ]
 
 
-def run(task: str, work: Path, row: Row, seed: int) -> Dict[str, Any]:
+def run(task: str, work: Path, gpu_id: int, row: Row, seed: int) -> Dict[str, Any]:
     """Train as `spacy train` does and evaluate, unless that was done before."""
     folder = row.folder(task, work) / f"seed{seed}"
     record = folder / RUN
     if not record.exists():
         if row.test is None:
-            train_and_evaluate(row, folder, seed)
+            train_and_evaluate(row, folder, seed, gpu_id)
         else:
-            in_new_process(train_and_evaluate, row, folder, seed)
+            in_new_process(train_and_evaluate, row, folder, seed, gpu_id)
     return srsly.read_json(record)
 
 
-def train_and_evaluate(row: Row, folder: Path, seed: int) -> None:
-    """Train, evaluate, and write down what came out."""
+def train_and_evaluate(row: Row, folder: Path, seed: int, gpu_id: int) -> None:
+    """Train, evaluate on the CPU, and write down what came out."""
     torch.set_num_threads(1)
     settings = row.settings(seed)
     overrides = {
@@ -149,7 +155,7 @@ def train_and_evaluate(row: Row, folder: Path, seed: int) -> None:
         parts["test_scores"] = row.test
     with (folder / "train.log").open("w", encoding="utf-8") as log:
         with contextlib.redirect_stdout(log):
-            train(row.config, folder, overrides=overrides)
+            train(row.config, folder, use_gpu=gpu_id, overrides=overrides)
             seconds = round(time.monotonic() - started, 1)
             scores = {
                 name: evaluate(str(pipeline), path) for name, path in parts.items()
@@ -159,6 +165,8 @@ def train_and_evaluate(row: Row, folder: Path, seed: int) -> None:
         "train_examples": row.n_train,
         "seed": seed,
         "commit": commit(),
+        **({"gpu": torch.cuda.get_device_name(gpu_id)} if gpu_id >= 0 else {}),
+        "processor": processor(),
         "seconds": seconds,
         "peak_mb": peak_memory(),
         "disk_mb": round(size_on_disk(pipeline) / 2**20, 1),
@@ -208,10 +216,15 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine() -> Dict[str, str]:
     """Return what a reader of results wants to know about the machine."""
     return {
-        "processor": cpu_name() or platform.machine(),
+        "processor": processor(),
         "cores": str(os.cpu_count()),
         "torch": torch.__version__,
     }
+
+
+def processor() -> str:
+    """Return the name of the machine's processor."""
+    return cpu_name() or platform.machine()
 
 
 def in_new_process(function: Callable[..., T], *arguments: Any) -> T:

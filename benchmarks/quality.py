@@ -45,6 +45,7 @@ from _runs import (
     machine,
     markdown_table,
     prepare,
+    processor,
     run_rows,
 )
 from matplotlib.figure import Figure
@@ -99,12 +100,14 @@ class Extent(NamedTuple):
     jobs (int): Runs at a time.
     data_sets (Sequence[str]): Names of data sets, none for all.
     rows (Sequence[str]): Names of rows, none for all.
+    gpu_id (int): GPU to train on, -1 for the CPU.
     """
 
     seeds: int
     jobs: int
     data_sets: Sequence[str] = ()
     rows: Sequence[str] = ()
+    gpu_id: int = -1
 
     def includes(self, data_set: str) -> bool:
         """Return whether runs of a data set are wanted."""
@@ -314,7 +317,7 @@ def run_tasks(
     for name, task_rows in rows.items():
         wanted = extent.select(task_rows)
         if wanted and extent.includes(name):
-            run_rows(name, wanted, work, extent.seeds, extent.jobs)
+            run_rows(name, wanted, work, extent.seeds, extent.jobs, extent.gpu_id)
     return {
         name: [runs for runs in finished_runs(name, task_rows, work) if runs]
         for name, task_rows in rows.items()
@@ -353,22 +356,35 @@ def report(
 
 def summary(runs: Sequence[Dict[str, Any]], metric: str) -> Dict[str, str]:
     """Return a row: means, and of the scores the spread."""
+    timed = timed_runs(runs)
     mean = {
-        key: statistics.mean(run[key] for run in runs)
+        key: statistics.mean(run[key] for run in timed)
         for key in ("seconds", "peak_mb", "disk_mb")
     }
-    speed = statistics.mean(run["scores"]["speed"] for run in runs)
+    speed = statistics.mean(run["scores"]["speed"] for run in timed)
+    gpu = " (GPU)" if "gpu" in timed[0] else ""
     return {
         "row": runs[0]["pipeline"],
         "examples": f"{runs[0]['train_examples']:,}",
         "runs": str(len(runs)),
         "dev": mean_and_spread([run["scores"][metric] for run in runs]),
         "test": mean_and_spread([run["test_scores"][metric] for run in runs]),
-        "s to train": f"{mean['seconds']:,.0f}",
+        "s to train": f"{mean['seconds']:,.0f}{gpu}",
         "words/s": f"{speed:,.0f}",
         "peak MB": f"{mean['peak_mb']:,.0f}",
         "MB on disk": f"{mean['disk_mb']:.1f}",
     }
+
+
+def timed_runs(runs: Sequence[Dict[str, Any]]) -> Sequence[Dict[str, Any]]:
+    """Return the runs whose times are told.
+
+    Those of this machine's processor; where there are none, those of another one; where
+    there are none, those of a GPU.
+    """
+    on_cpu = [run for run in runs if "gpu" not in run]
+    here = [run for run in on_cpu if run.get("processor") == processor()]
+    return here or on_cpu or runs
 
 
 def mean_and_spread(scores: Sequence[float]) -> str:

@@ -22,6 +22,7 @@ import typer
 from _runs import (
     ACCURACY,
     DATA,
+    GPU,
     JOBS,
     RESULTS,
     SEEDS,
@@ -33,7 +34,16 @@ from _runs import (
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from quality import AWD_LSTM, BASELINE, INPUT, NER, ONLY, Extent, mean_and_spread
+from quality import (
+    AWD_LSTM,
+    BASELINE,
+    INPUT,
+    NER,
+    ONLY,
+    ROW,
+    Extent,
+    mean_and_spread,
+)
 from quality_textcat import TASKS, linear_run
 from spacy.tokens import DocBin
 from ulmfit import ENSEMBLE, FULL, NO_FINETUNING, SCRATCH
@@ -50,14 +60,14 @@ class Curve(NamedTuple):
     title (str): What is told, and of what.
     metric (str): The score, as `spacy evaluate` names it.
     unit (str): What is labelled.
-    runs (Callable[[Path, Path, int, int], List[List[Run]]]): Returns the runs of each
-        row and size; takes the folders of data and work, seeds and jobs.
+    runs (Callable[[Path, Path, Extent], List[List[Run]]]): Returns the runs of each row
+        and size; takes the folders of data and work, and what is run now.
     """
 
     title: str
     metric: str
     unit: str
-    runs: Callable[[Path, Path, int, int], List[List[Run]]]
+    runs: Callable[[Path, Path, Extent], List[List[Run]]]
 
 
 def curves(
@@ -66,12 +76,15 @@ def curves(
     seeds: int = SEEDS,
     jobs: int = JOBS,
     only: List[str] = ONLY,
+    row: List[str] = ROW,
+    gpu_id: int = GPU,
 ) -> None:
     """Run what is not there yet, write table and plot of all results."""
     RESULTS.mkdir(parents=True, exist_ok=True)
+    extent = Extent(seeds, jobs, only, row, gpu_id)
     for name, curve in CURVES.items():
-        if not only or name in only:
-            runs = curve.runs(data, work, seeds, jobs)
+        if extent.includes(name):
+            runs = curve.runs(data, work, extent)
             about = {"machine": machine(), "metric": curve.metric, "runs": runs}
             srsly.write_json(RESULTS / RESULT.format(name), about)
     paths = {name: RESULTS / RESULT.format(name) for name in CURVES}
@@ -84,14 +97,16 @@ def curves(
     plot(found, RESULTS / "quality-curves.png")
 
 
-def ner_runs(data: Path, work: Path, seeds: int, jobs: int) -> List[List[Run]]:
+def ner_runs(data: Path, work: Path, extent: Extent) -> List[List[Run]]:
     """Return the runs on Universal NER's English EWT."""
     task = NER[0]
     rows = {row.name: row for row in quality.ner_rows(task, data, work)}
     wanted = [rows[name] for name in (BASELINE, INPUT, AWD_LSTM)]
     few = []
     for size in SIZES:
-        train = write_samples(Path(wanted[0].overrides["paths.train"]), size, seeds)
+        train = write_samples(
+            Path(wanted[0].overrides["paths.train"]), size, extent.seeds
+        )
         steps = str(200 if size <= 100 else 400)
         own = {
             "paths.train": train,
@@ -102,7 +117,6 @@ def ner_runs(data: Path, work: Path, seeds: int, jobs: int) -> List[List[Run]]:
             row._replace(n_train=size, overrides={**row.overrides, **own})
             for row in wanted
         ]
-    extent = Extent(seeds, jobs)
     return quality.run_tasks({task.name: [*few, *wanted]}, work, extent)[task.name]
 
 
@@ -118,22 +132,25 @@ def write_samples(train: Path, size: int, seeds: int) -> str:
     return str(target)
 
 
-def textcat_runs(name: str) -> Callable[[Path, Path, int, int], List[List[Run]]]:
+def textcat_runs(name: str) -> Callable[[Path, Path, Extent], List[List[Run]]]:
     """Return what runs a data set for text classification."""
 
-    def runs(data: Path, work: Path, seeds: int, jobs: int) -> List[List[Run]]:
+    def runs(data: Path, work: Path, extent: Extent) -> List[List[Run]]:
         rows_wanted = (ENSEMBLE, SCRATCH, NO_FINETUNING, FULL)
         task = TASKS[name]._replace(rows=rows_wanted)
         parts = task.cut(data / name)
-        in_parallel(quality_textcat.fine_tunings(task, parts, work / name), jobs)
+        tunings = quality_textcat.fine_tunings(task, parts, work / name, extent)
+        in_parallel(tunings, extent.jobs)
         rows: List[Row] = []
         for size in SIZES:
             few = task._replace(steps=120 if size <= 100 else 200, batch_size=32)
-            rows += quality_textcat.task_rows(name, few, parts, work, size, seeds)
+            rows += quality_textcat.task_rows(
+                name, few, parts, work, size, extent.seeds
+            )
         rows += quality_textcat.task_rows(name, task, parts, work)
-        found = quality.run_tasks({name: rows}, work, Extent(seeds, jobs))[name]
+        found = quality.run_tasks({name: rows}, work, extent)[name]
         linear = [
-            [linear_run(row, seed) for seed in range(seeds)]
+            [linear_run(row, seed) for seed in range(extent.seeds)]
             for row in rows
             if row.name == ENSEMBLE
         ]

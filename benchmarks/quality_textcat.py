@@ -31,6 +31,7 @@ from _linear import TFIDF, linear_model, texts_and_labels
 from _runs import (
     ACCURACY,
     DATA,
+    GPU,
     JOBS,
     RUN,
     SEEDS,
@@ -43,12 +44,14 @@ from _runs import (
     in_parallel,
     peak_memory,
 )
-from quality import ONLY, Extent, report, run_tasks
+from quality import ONLY, ROW, Extent, report, run_tasks
 from ulmfit import ENSEMBLE, FULL, NO_FINETUNING, SCRATCH, SCRATCH_SETTINGS
 
 BACKWARD, BOTH = "backward", "both directions"
 ELMO, AWD_LSTM = "[x; ELMo], convolutions", "[x; AWD-LSTM], convolutions"
 TELLING = (ENSEMBLE, ELMO, NO_FINETUNING, FULL)
+# The rows with fine-tuned language models, and whose.
+USES = MappingProxyType({FULL: (FULL,), BACKWARD: (BACKWARD,), BOTH: (FULL, BACKWARD)})
 ALL = (ENSEMBLE, ELMO, AWD_LSTM, SCRATCH, NO_FINETUNING, FULL, BACKWARD, BOTH)
 
 
@@ -154,9 +157,11 @@ def table(
     seeds: int = SEEDS,
     jobs: int = JOBS,
     only: List[str] = ONLY,
+    row: List[str] = ROW,
+    gpu_id: int = GPU,
 ) -> None:
     """Compare all rows on TREC-6, and the telling ones on five more data sets."""
-    extent = Extent(seeds, jobs, only)
+    extent = Extent(seeds, jobs, only, row, gpu_id)
     parts = {
         name: task.cut(data / name)
         for name, task in TASKS.items()
@@ -167,7 +172,7 @@ def table(
             call
             for name, own in parts.items()
             if extent.includes(name)
-            for call in fine_tunings(TASKS[name], own, work / name)
+            for call in fine_tunings(TASKS[name], own, work / name, extent)
         ],
         jobs,
     )
@@ -255,8 +260,10 @@ def tuned_encoders(folder: Path) -> Dict[str, Path]:
     }
 
 
-def fine_tunings(task: Task, parts: Parts, folder: Path) -> List[Callable[[], Path]]:
-    """Return what fine-tunes the shipped language models on the texts of a data set."""
+def fine_tunings(
+    task: Task, parts: Parts, folder: Path, extent: Extent
+) -> List[Callable[[], Path]]:
+    """Return what fine-tunes the language models that the wanted rows of a data set use."""
     corpus = folder / "corpus"
     settings = {
         "paths.train": write_texts(
@@ -269,11 +276,13 @@ def fine_tunings(task: Task, parts: Parts, folder: Path) -> List[Callable[[], Pa
         "lm.checkpoint_frequency": 100,
     }
     sources = {FULL: SHIPPED, BACKWARD: SHIPPED_BACKWARD}
+    wanted = [row for row in task.rows if not extent.rows or row in extent.rows]
+    needed = {source for row in wanted for source in USES.get(row, ())}
     outputs = tuned_encoders(folder)
     return [
-        partial(finetune, outputs[row].parent, source, settings)
+        partial(finetune, outputs[row].parent, source, settings, extent.gpu_id)
         for row, source in sources.items()
-        if row in task.rows
+        if row in needed
     ]
 
 
