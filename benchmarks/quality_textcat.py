@@ -128,7 +128,7 @@ def cut_imdb(source: Path) -> Parts:
     records = shuffled(read_records(source / "train.jsonl.gz"), seed=0)
     held_out = balanced(records[::-1], 2000)
     dev, test = (shuffled(half, seed=0) for half in (held_out[::2], held_out[1::2]))
-    more = unlabelled_reviews(source / "unsup.txt.xz", 20_000)
+    more = unlabelled_reviews(source / "unsup.txt.xz", 50_000)
     return Parts(shuffled(balanced(records, 1000), seed=0), dev, test, more)
 
 
@@ -141,8 +141,8 @@ TASKS: Dict[str, Task] = {
         cut_imdb,
         TELLING,
         240,
-        5000,
-        lm_batch_size=32,
+        6000,
+        lm_batch_size=64,
         model=MappingProxyType({"drop_mult": "0.3"}),
     ),
     "sst2": Task(as_published, TELLING, 300, 400, batch_size=64),
