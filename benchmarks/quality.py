@@ -356,35 +356,39 @@ def report(
 
 def summary(runs: Sequence[Dict[str, Any]], metric: str) -> Dict[str, str]:
     """Return a row: means, and of the scores the spread."""
-    timed = timed_runs(runs)
-    mean = {
-        key: statistics.mean(run[key] for run in timed)
-        for key in ("seconds", "peak_mb", "disk_mb")
-    }
-    speed = statistics.mean(run["scores"]["speed"] for run in timed)
-    gpu = " (GPU)" if "gpu" in timed[0] else ""
     return {
         "row": runs[0]["pipeline"],
         "examples": f"{runs[0]['train_examples']:,}",
         "runs": str(len(runs)),
         "dev": mean_and_spread([run["scores"][metric] for run in runs]),
         "test": mean_and_spread([run["test_scores"][metric] for run in runs]),
-        "s to train": f"{mean['seconds']:,.0f}{gpu}",
-        "words/s": f"{speed:,.0f}",
-        "peak MB": f"{mean['peak_mb']:,.0f}",
-        "MB on disk": f"{mean['disk_mb']:.1f}",
+        **timings(runs),
     }
 
 
-def timed_runs(runs: Sequence[Dict[str, Any]]) -> Sequence[Dict[str, Any]]:
-    """Return the runs whose times are told.
+def timings(runs: Sequence[Dict[str, Any]]) -> Dict[str, str]:
+    """Return what runs took, of those on this machine's processor where there are any.
 
-    Those of this machine's processor; where there are none, those of another one; where
-    there are none, those of a GPU.
+    Runs on a GPU, several at a time, tell neither time nor memory.
     """
     on_cpu = [run for run in runs if "gpu" not in run]
     here = [run for run in on_cpu if run.get("processor") == processor()]
-    return here or on_cpu or runs
+    timed = here or on_cpu
+    disk = statistics.mean(run["disk_mb"] for run in runs)
+    columns = ("s to train", "words/s", "peak MB")
+    values = ["–"] * len(columns)
+    if timed:
+        means = (
+            statistics.mean(run["seconds"] for run in timed),
+            statistics.mean(run["scores"]["speed"] for run in timed),
+            statistics.mean(run["peak_mb"] for run in timed),
+        )
+        values = [f"{mean:,.0f}" for mean in means]
+    return {
+        **dict(zip(columns, values)),
+        "timed on": timed[0].get("processor", processor()) if timed else "–",
+        "MB on disk": f"{disk:.1f}",
+    }
 
 
 def mean_and_spread(scores: Sequence[float]) -> str:

@@ -5,8 +5,8 @@
 DATA is a folder with the data sets, as docs/data.md describes. Each seed labels texts of
 its own choice. Parts, settings and runs are those of benchmarks/quality.py and
 quality_textcat.py, the runs with all labels too; what is there already is not repeated.
-The test part is scored. With `--only` a part of the data sets is run now; table and plot
-show all results that are there.
+The test part is scored. With `--only`, `--row` and `--size` a part is run now; table and
+plot show all results that are there.
 """
 
 import random
@@ -28,6 +28,7 @@ from _runs import (
     SEEDS,
     WORK,
     Row,
+    finished_runs,
     in_parallel,
     machine,
     markdown_table,
@@ -50,6 +51,7 @@ from ulmfit import ENSEMBLE, FULL, NO_FINETUNING, SCRATCH
 from wasabi import msg
 
 SIZES = (25, 50, 100, 250, 500, 1000)
+SIZE = typer.Option([], "--size", help="Numbers of labels to run now, all if none")
 RESULT = "quality-curves-{}.json"
 Run = Dict[str, Any]
 
@@ -60,14 +62,15 @@ class Curve(NamedTuple):
     title (str): What is told, and of what.
     metric (str): The score, as `spacy evaluate` names it.
     unit (str): What is labelled.
-    runs (Callable[[Path, Path, Extent], List[List[Run]]]): Returns the runs of each row
-        and size; takes the folders of data and work, and what is run now.
+    runs (Callable[[Path, Path, Extent, Sequence[int]], List[List[Run]]]): Returns the
+        runs of each row and size; takes the folders of data and work, and what is run
+        now: rows, and numbers of labels, none for all.
     """
 
     title: str
     metric: str
     unit: str
-    runs: Callable[[Path, Path, Extent], List[List[Run]]]
+    runs: Callable[[Path, Path, Extent, Sequence[int]], List[List[Run]]]
 
 
 def curves(
@@ -77,6 +80,7 @@ def curves(
     jobs: int = JOBS,
     only: List[str] = ONLY,
     row: List[str] = ROW,
+    size: List[int] = SIZE,
     gpu_id: int = GPU,
 ) -> None:
     """Run what is not there yet, write table and plot of all results."""
@@ -84,7 +88,7 @@ def curves(
     extent = Extent(seeds, jobs, only, row, gpu_id)
     for name, curve in CURVES.items():
         if extent.includes(name):
-            runs = curve.runs(data, work, extent)
+            runs = curve.runs(data, work, extent, size)
             about = {"machine": machine(), "metric": curve.metric, "runs": runs}
             srsly.write_json(RESULTS / RESULT.format(name), about)
     paths = {name: RESULTS / RESULT.format(name) for name in CURVES}
@@ -97,7 +101,9 @@ def curves(
     plot(found, RESULTS / "quality-curves.png")
 
 
-def ner_runs(data: Path, work: Path, extent: Extent) -> List[List[Run]]:
+def ner_runs(
+    data: Path, work: Path, extent: Extent, sizes: Sequence[int]
+) -> List[List[Run]]:
     """Return the runs on Universal NER's English EWT."""
     task = NER[0]
     rows = {row.name: row for row in quality.ner_rows(task, data, work)}
@@ -117,7 +123,16 @@ def ner_runs(data: Path, work: Path, extent: Extent) -> List[List[Run]]:
             row._replace(n_train=size, overrides={**row.overrides, **own})
             for row in wanted
         ]
-    return quality.run_tasks({task.name: [*few, *wanted]}, work, extent)[task.name]
+    return run_sizes(task.name, [*few, *wanted], work, extent, sizes)
+
+
+def run_sizes(
+    name: str, rows: Sequence[Row], work: Path, extent: Extent, sizes: Sequence[int]
+) -> List[List[Run]]:
+    """Run the rows with some numbers of labels; return all runs that are there."""
+    now = [row for row in rows if not sizes or row.n_train in sizes]
+    quality.run_tasks({name: now}, work, extent)
+    return [runs for runs in finished_runs(name, rows, work) if runs]
 
 
 def write_samples(train: Path, size: int, seeds: int) -> str:
@@ -132,10 +147,14 @@ def write_samples(train: Path, size: int, seeds: int) -> str:
     return str(target)
 
 
-def textcat_runs(name: str) -> Callable[[Path, Path, Extent], List[List[Run]]]:
+def textcat_runs(
+    name: str,
+) -> Callable[[Path, Path, Extent, Sequence[int]], List[List[Run]]]:
     """Return what runs a data set for text classification."""
 
-    def runs(data: Path, work: Path, extent: Extent) -> List[List[Run]]:
+    def runs(
+        data: Path, work: Path, extent: Extent, sizes: Sequence[int]
+    ) -> List[List[Run]]:
         rows_wanted = (ENSEMBLE, SCRATCH, NO_FINETUNING, FULL)
         task = TASKS[name]._replace(rows=rows_wanted)
         parts = task.cut(data / name)
@@ -148,7 +167,7 @@ def textcat_runs(name: str) -> Callable[[Path, Path, Extent], List[List[Run]]]:
                 name, few, parts, work, size, extent.seeds
             )
         rows += quality_textcat.task_rows(name, task, parts, work)
-        found = quality.run_tasks({name: rows}, work, extent)[name]
+        found = run_sizes(name, rows, work, extent, sizes)
         linear = [
             [linear_run(row, seed) for seed in range(extent.seeds)]
             for row in rows
@@ -166,6 +185,12 @@ CURVES: Dict[str, Curve] = {
     ),
     "agnews": Curve(
         "Kinds of news, AG News", ACCURACY, "texts", textcat_runs("agnews")
+    ),
+    "dbpedia14-sample": Curve(
+        "Kinds of things, DBpedia",
+        ACCURACY,
+        "texts",
+        textcat_runs("dbpedia14-sample"),
     ),
 }
 
