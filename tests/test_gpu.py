@@ -99,7 +99,7 @@ def test_a_language_model_learns_and_is_read_on_a_cpu(
     run(
         *("pretrain", config, "-o", tmp_path / "out", *paths(text), *ON_GPU),
         *("--lm.max_steps", 40, "--lm.eval_frequency", 20),
-        *("--lm.precision", precision),
+        *("--lm.precision", precision, "--lm.n_process", 2),
         *("--lm.logger.output_file", tmp_path / "log.jsonl"),
     )
     lines = (tmp_path / "log.jsonl").read_text("utf-8").splitlines()

@@ -19,9 +19,11 @@ from typing import (
 )
 
 import spacy
+import torch
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
+from thinc.api import CupyOps, get_current_ops
 
 from ...layers.awd_lstm_shim import AWDLSTMShim
 from ...layers.shim import LanguageModelShim
@@ -189,14 +191,24 @@ def read_in_processes(
 
 
 def _start(read: Callable[[Chunk], TokenStream], chunk: Chunk) -> _Worker:
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.Process(
-        target=_send, args=(read, chunk, sender), daemon=True
-    )
+    context = _process_context()
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(read, chunk, sender), daemon=True)
     process.start()
     # The other end is the process's own: without it, its death ends the connection.
     sender.close()
     return _Worker(process, receiver)
+
+
+def _process_context() -> Any:
+    """Return how processes are started: not as forks of one that uses a GPU.
+
+    CUDA cannot be used in such a fork, and where a GPU is in use spaCy and thinc do.
+    """
+    uses_gpu = torch.cuda.is_initialized() or isinstance(get_current_ops(), CupyOps)
+    if uses_gpu and "forkserver" in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context()
 
 
 def _send(

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import pickle
 import signal
@@ -5,6 +6,7 @@ from functools import partial
 
 import pytest
 import spacy
+import torch
 from spacy.tokens import DocBin
 from spacy.training import Corpus
 
@@ -75,6 +77,28 @@ def test_a_process_that_is_no_fork_reads_the_same(component):
     )
     again = pickle.loads(pickle.dumps(read))
     assert_equal(again(TextChunk(TEXTS)), read(TextChunk(TEXTS)))
+
+
+@pytest.mark.skipif(
+    "forkserver" not in multiprocessing.get_all_start_methods(),
+    reason="processes are not forks here anyway",
+)
+def test_where_a_gpu_is_in_use_no_process_is_a_fork_of_its_user(component, monkeypatch):
+    read = StreamReader(
+        partial(create_language_model, COMPONENTS[component]), component
+    )
+    chunks = chunks_of(TEXTS)
+    expected = list(read.read_all(chunks))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    # A fork would have the GPU's user as its parent; these have the server.
+    (parent,) = set(read_in_processes(parent_process, chunks, 2))
+    assert parent != os.getpid()
+    for one, other in zip(read.read_all(chunks, 2), expected):
+        assert_equal(one, other)
+
+
+def parent_process(chunk):
+    return os.getppid()
 
 
 def test_only_so_many_parts_are_read_ahead(read):
