@@ -107,7 +107,9 @@ def test_scores_do_not_depend_on_the_batch(trained):
     alone = [trained(text).cats["food"] for text in texts]
     for batch_size in (1, 3, 5):
         docs = list(trained.pipe(reversed(texts), batch_size=batch_size))[::-1]
-        assert_allclose([doc.cats["food"] for doc in docs], alone, atol=1e-6)
+        # Rounding of the LSTM's kernels, which a head trained at a high rate amplifies:
+        # up to 1e-5 in 60 trainings.
+        assert_allclose([doc.cats["food"] for doc in docs], alone, atol=5e-5)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "a", "x" * 10_000])
