@@ -228,7 +228,15 @@ def scores(runs: Sequence[Run], metric: str) -> List[float]:
 
 
 def plot(found: Mapping[str, Sequence[List[Run]]], path: Path) -> None:
-    """Draw the score of each row over the number of labels, a panel per data set."""
+    """Draw the score of each row over the number of labels, a panel per data set.
+
+    Two numbers of labels are no curve: such data sets are in the table alone.
+    """
+    found = {
+        name: runs
+        for name, runs in found.items()
+        if any(len(sizes) > 2 for sizes in by_row(runs).values())
+    }
     figure = Figure(figsize=(4.6 * len(found), 4.2), layout="constrained")
     panels = figure.subplots(1, len(found), squeeze=False)[0]
     for axes, (name, runs) in zip(panels, found.items()):
