@@ -205,9 +205,9 @@ def report(found: Mapping[str, Sequence[List[Run]]]) -> None:
                 size: mean_and_spread(scores(size_runs, CURVES[name].metric))
                 for size, size_runs in by_size.items()
             }
-            most = max(size for size in by_size)
             few = [cells.get(size, "") for size in SIZES]
-            lines.append([name, row, *few, f"{cells[most]} ({most:,})"])
+            rest = [f"{cells[size]} ({size:,})" for size in cells if size not in SIZES]
+            lines.append([name, row, *few, *(rest or [""])])
     msg.table(lines, header=header, divider=True)
     path = RESULTS / "quality-curves.md"
     path.write_text(markdown_table(header, lines), encoding="utf-8")
@@ -230,17 +230,20 @@ def scores(runs: Sequence[Run], metric: str) -> List[float]:
 def plot(found: Mapping[str, Sequence[List[Run]]], path: Path) -> None:
     """Draw the score of each row over the number of labels, a panel per data set.
 
-    Two numbers of labels are no curve: such data sets are in the table alone.
+    Two numbers of labels are no curve, and one curve is no comparison: such are in the
+    table alone.
     """
-    found = {
-        name: runs
+    curves_found = {
+        name: {row: sizes for row, sizes in by_row(runs).items() if len(sizes) > 2}
         for name, runs in found.items()
-        if any(len(sizes) > 2 for sizes in by_row(runs).values())
     }
-    figure = Figure(figsize=(4.6 * len(found), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for axes, (name, runs) in zip(panels, found.items()):
-        draw(axes, CURVES[name], by_row(runs))
+    drawn = {name: rows for name, rows in curves_found.items() if len(rows) > 1}
+    if not drawn:
+        return
+    figure = Figure(figsize=(4.6 * len(drawn), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(drawn), squeeze=False)[0]
+    for axes, (name, rows) in zip(panels, drawn.items()):
+        draw(axes, CURVES[name], rows)
     figure.savefig(path, dpi=120)
 
 
