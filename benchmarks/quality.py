@@ -101,6 +101,7 @@ class Extent(NamedTuple):
     data_sets (Sequence[str]): Names of data sets, none for all.
     rows (Sequence[str]): Names of rows, none for all.
     gpu_id (int): GPU to train on, -1 for the CPU.
+    sizes (Sequence[int]): Numbers of training examples, none for all.
     """
 
     seeds: int
@@ -108,6 +109,7 @@ class Extent(NamedTuple):
     data_sets: Sequence[str] = ()
     rows: Sequence[str] = ()
     gpu_id: int = -1
+    sizes: Sequence[int] = ()
 
     def includes(self, data_set: str) -> bool:
         """Return whether runs of a data set are wanted."""
@@ -115,7 +117,12 @@ class Extent(NamedTuple):
 
     def select(self, rows: Sequence[Row]) -> List[Row]:
         """Return the rows that are wanted."""
-        return [row for row in rows if not self.rows or row.name in self.rows]
+        return [
+            row
+            for row in rows
+            if (not self.rows or row.name in self.rows)
+            and (not self.sizes or row.n_train in self.sizes)
+        ]
 
 
 class Task(NamedTuple):
@@ -362,32 +369,29 @@ def summary(runs: Sequence[Dict[str, Any]], metric: str) -> Dict[str, str]:
         "runs": str(len(runs)),
         "dev": mean_and_spread([run["scores"][metric] for run in runs]),
         "test": mean_and_spread([run["test_scores"][metric] for run in runs]),
-        **timings(runs),
+        **costs(runs),
     }
 
 
-def timings(runs: Sequence[Dict[str, Any]]) -> Dict[str, str]:
-    """Return what runs took, of those on this machine's processor where there are any.
+def costs(runs: Sequence[Dict[str, Any]]) -> Dict[str, str]:
+    """Return seconds, words per second, megabytes: means of the runs that tell them.
 
-    Runs on a GPU, several at a time, tell neither time nor memory.
+    These are runs on this machine's processor, or, where there are none, on others. Runs
+    on a GPU, several at a time, tell neither time nor memory.
     """
     on_cpu = [run for run in runs if "gpu" not in run]
     here = [run for run in on_cpu if run.get("processor") == processor()]
     timed = here or on_cpu
-    disk = statistics.mean(run["disk_mb"] for run in runs)
-    columns = ("s to train", "words/s", "peak MB")
-    values = ["–"] * len(columns)
-    if timed:
-        means = (
-            statistics.mean(run["seconds"] for run in timed),
-            statistics.mean(run["scores"]["speed"] for run in timed),
-            statistics.mean(run["peak_mb"] for run in timed),
-        )
-        values = [f"{mean:,.0f}" for mean in means]
+
+    def mean(values: Sequence[float]) -> str:
+        return f"{statistics.mean(values):,.0f}" if values else "–"
+
     return {
-        **dict(zip(columns, values)),
-        "timed on": timed[0].get("processor", processor()) if timed else "–",
-        "MB on disk": f"{disk:.1f}",
+        "s to train": mean([run["seconds"] for run in timed]),
+        "words/s": mean([run["scores"]["speed"] for run in timed]),
+        "peak MB": mean([run["peak_mb"] for run in timed]),
+        "timed on": timed[0].get("processor", "–") if timed else "–",
+        "MB on disk": f"{statistics.mean(run['disk_mb'] for run in runs):.1f}",
     }
 
 

@@ -28,7 +28,6 @@ from _runs import (
     SEEDS,
     WORK,
     Row,
-    finished_runs,
     in_parallel,
     machine,
     markdown_table,
@@ -62,15 +61,14 @@ class Curve(NamedTuple):
     title (str): What is told, and of what.
     metric (str): The score, as `spacy evaluate` names it.
     unit (str): What is labelled.
-    runs (Callable[[Path, Path, Extent, Sequence[int]], List[List[Run]]]): Returns the
-        runs of each row and size; takes the folders of data and work, and what is run
-        now: rows, and numbers of labels, none for all.
+    runs (Callable[[Path, Path, Extent], List[List[Run]]]): Returns the runs of each row
+        and size; takes the folders of data and work, and what is run now.
     """
 
     title: str
     metric: str
     unit: str
-    runs: Callable[[Path, Path, Extent, Sequence[int]], List[List[Run]]]
+    runs: Callable[[Path, Path, Extent], List[List[Run]]]
 
 
 def curves(
@@ -85,10 +83,10 @@ def curves(
 ) -> None:
     """Run what is not there yet, write table and plot of all results."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    extent = Extent(seeds, jobs, only, row, gpu_id)
+    extent = Extent(seeds, jobs, only, row, gpu_id, size)
     for name, curve in CURVES.items():
         if extent.includes(name):
-            runs = curve.runs(data, work, extent, size)
+            runs = curve.runs(data, work, extent)
             about = {"machine": machine(), "metric": curve.metric, "runs": runs}
             srsly.write_json(RESULTS / RESULT.format(name), about)
     paths = {name: RESULTS / RESULT.format(name) for name in CURVES}
@@ -101,9 +99,7 @@ def curves(
     plot(found, RESULTS / "quality-curves.png")
 
 
-def ner_runs(
-    data: Path, work: Path, extent: Extent, sizes: Sequence[int]
-) -> List[List[Run]]:
+def ner_runs(data: Path, work: Path, extent: Extent) -> List[List[Run]]:
     """Return the runs on Universal NER's English EWT."""
     task = NER[0]
     rows = {row.name: row for row in quality.ner_rows(task, data, work)}
@@ -123,16 +119,7 @@ def ner_runs(
             row._replace(n_train=size, overrides={**row.overrides, **own})
             for row in wanted
         ]
-    return run_sizes(task.name, [*few, *wanted], work, extent, sizes)
-
-
-def run_sizes(
-    name: str, rows: Sequence[Row], work: Path, extent: Extent, sizes: Sequence[int]
-) -> List[List[Run]]:
-    """Run the rows with some numbers of labels; return all runs that are there."""
-    now = [row for row in rows if not sizes or row.n_train in sizes]
-    quality.run_tasks({name: now}, work, extent)
-    return [runs for runs in finished_runs(name, rows, work) if runs]
+    return quality.run_tasks({task.name: [*few, *wanted]}, work, extent)[task.name]
 
 
 def write_samples(train: Path, size: int, seeds: int) -> str:
@@ -147,14 +134,10 @@ def write_samples(train: Path, size: int, seeds: int) -> str:
     return str(target)
 
 
-def textcat_runs(
-    name: str,
-) -> Callable[[Path, Path, Extent, Sequence[int]], List[List[Run]]]:
+def textcat_runs(name: str) -> Callable[[Path, Path, Extent], List[List[Run]]]:
     """Return what runs a data set for text classification."""
 
-    def runs(
-        data: Path, work: Path, extent: Extent, sizes: Sequence[int]
-    ) -> List[List[Run]]:
+    def runs(data: Path, work: Path, extent: Extent) -> List[List[Run]]:
         rows_wanted = (ENSEMBLE, SCRATCH, NO_FINETUNING, FULL)
         task = TASKS[name]._replace(rows=rows_wanted)
         parts = task.cut(data / name)
@@ -167,7 +150,7 @@ def textcat_runs(
                 name, few, parts, work, size, extent.seeds
             )
         rows += quality_textcat.task_rows(name, task, parts, work)
-        found = run_sizes(name, rows, work, extent, sizes)
+        found = quality.run_tasks({name: rows}, work, extent)[name]
         linear = [
             [linear_run(row, seed) for seed in range(extent.seeds)]
             for row in rows
