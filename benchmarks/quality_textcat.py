@@ -43,6 +43,7 @@ from _runs import (
     in_new_process,
     in_parallel,
     peak_memory,
+    processor,
 )
 from quality import ONLY, ROW, Extent, report, run_tasks
 from ulmfit import ENSEMBLE, FULL, NO_FINETUNING, SCRATCH, SCRATCH_SETTINGS
@@ -207,6 +208,7 @@ def linear_run(row: Row, seed: int) -> Dict[str, Any]:
         "train_examples": row.n_train,
         "seed": seed,
         "commit": commit(),
+        "processor": processor(),
         "seconds": seconds,
         "peak_mb": peak_memory(),
         "disk_mb": round(len(pickle.dumps(model)) / 2**20, 1),
