@@ -190,7 +190,7 @@ def report(found: Mapping[str, Sequence[List[Run]]]) -> None:
             }
             few = [cells.get(size, "") for size in SIZES]
             rest = [f"{cells[size]} ({size:,})" for size in cells if size not in SIZES]
-            lines.append([name, row, *few, *(rest or [""])])
+            lines.append([name, row, *few, ", ".join(rest)])
     msg.table(lines, header=header, divider=True)
     path = RESULTS / "quality-curves.md"
     path.write_text(markdown_table(header, lines), encoding="utf-8")
