@@ -206,6 +206,7 @@ def domain(
         with_text = {**task_rows[-1].overrides, "paths.elmo": str(tuned)}
         task_rows.append(task_rows[-1]._replace(name=CONTINUED, overrides=with_text))
     report("domain", "ents_f", run_tasks(rows, work, Extent(seeds, jobs)))
+    report_continued(tuned)
 
 
 @app.command("mixes")
@@ -258,6 +259,17 @@ def continue_bilm(rows: Mapping[str, Sequence[Row]], folder: Path, steps: int) -
     settings = {**parts, "lm.max_steps": steps, "lm.eval_frequency": max(1, steps // 4)}
     return language_model(
         folder / "lm", "finetune", "bilm_finetune", {"from": SHIPPED_BILM, **settings}
+    )
+
+
+def report_continued(pipeline: Path) -> None:
+    """Print and write what the continued biLM says about its training."""
+    said = srsly.read_json(pipeline / "meta.json")["language_model"]["elmo_tok2vec"]
+    srsly.write_json(RESULTS / "quality-domain-lm.json", said)
+    msg.info(
+        f"The biLM after {said['steps']} steps on the texts, {said['seconds']} s: "
+        f"perplexity {said['perplexity']:.1f} on the dev texts (of word frequencies "
+        f"alone: {said['unigram_perplexity']:.1f})"
     )
 
 
