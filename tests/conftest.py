@@ -1,7 +1,7 @@
 """Tiny language models as real pipeline directories, and small corpora."""
 
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable, Iterator, List
 
 import pytest
 import spacy
@@ -94,6 +94,15 @@ def create_language_model(config: str) -> Language:
             if name.startswith("warm"):
                 buffer.normal_()
     return nlp
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """PyTorch computes on two threads while a test runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

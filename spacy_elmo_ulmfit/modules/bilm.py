@@ -21,6 +21,7 @@ from .bilm_config import BiLMConfig, read_bilm_config
 from .bilm_state import BiLMState
 from .char_cnn import CharacterEncoder
 from .heads import Softmax, SoftmaxHead
+from .lookup import look_up
 from .packing import PackedLayout, unpack
 from .products import Precision, usable_precision
 from .projected_lstm import ProjectedLSTM
@@ -173,7 +174,7 @@ class BiLM(nn.Module):
         window_length (int): See `encode_vectors`.
         RETURNS (Tensor): The layers. *Shape:* `(n_layers + 1, n_tokens, width)`
         """
-        vectors = self.token_encoder(words)[word_index]
+        vectors = look_up(self.token_encoder(words), word_index)
         state = self.initial_state(len(lengths), initial_state)
         return self.encode_vectors(
             vectors, lengths, state, window_length=window_length
@@ -205,7 +206,7 @@ class BiLM(nn.Module):
         sorted_state = self._directions(state.select(layout.order))
         for (stack, states), index in zip(sorted_state, layout.indices):
             packed, last = stack(
-                vectors[index],
+                look_up(vectors, index),
                 layout.batch_sizes,
                 states,
                 dropout=self.config.dropout,
@@ -308,7 +309,7 @@ class BiLM(nn.Module):
             # Time-major rows of equal length are a packed batch already.
             dropout = self.config.dropout
             layer_outputs, last = stack(
-                tokens[index.t().reshape(-1)],
+                look_up(tokens, index.t().reshape(-1)),
                 [batch] * n_steps,
                 states,
                 dropout=dropout,

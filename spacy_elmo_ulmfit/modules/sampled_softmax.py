@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .lookup import look_up
+
 # Added to the logit of a sampled word that is the target itself.
 _HIT = -1e9
 
@@ -106,14 +108,15 @@ def sampled_softmax_loss(
         the fewer the samples, the lower.
     """
     ids = sample.ids.to(targets.device)
-    others = (hidden.to(dtype) @ weight[ids].to(dtype).t()).float()
+    others = (hidden.to(dtype) @ look_up(weight, ids).to(dtype).t()).float()
     others = others - sample.log_expected_counts(ids)
     place = torch.searchsorted(ids, targets).clamp_(max=len(ids) - 1).unsqueeze(1)
     hits = torch.where(ids[place] == targets.unsqueeze(1), _HIT, 0.0)
     others = others.scatter_add(1, place, hits.to(others))
-    right = (hidden * weight[targets]).sum(dim=1)
+    right = (hidden * look_up(weight, targets)).sum(dim=1)
     right = right - sample.log_expected_counts(targets)
     if bias is not None:
-        others, right = others + bias[ids], right + bias[targets]
+        others = others + bias[ids]
+        right = right + look_up(bias.unsqueeze(1), targets).squeeze(1)
     # -log(exp(right) / (exp(right) + sum(exp(others))))
     return F.softplus(others.logsumexp(dim=1) - right).sum()

@@ -116,17 +116,12 @@ def test_layers_travel_with_the_document(elmo):
         assert_array_equal(other._.elmo.layers, doc._.elmo.layers)
 
 
-def test_processes_work_after_a_forward_on_several_threads(elmo):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        x = torch.randn(400, 400)
-        (x @ x).sum()
-        texts = ["Anna lives in Rome ."] * 6
-        expected = elmo(texts[0])._.elmo.layers
-        docs = list(elmo.pipe(texts, n_process=2, batch_size=2))
-    finally:
-        torch.set_num_threads(threads)
+def test_processes_work_after_a_forward_on_several_threads(elmo, two_threads):
+    x = torch.randn(400, 400)
+    (x @ x).sum()
+    texts = ["Anna lives in Rome ."] * 6
+    expected = elmo(texts[0])._.elmo.layers
+    docs = list(elmo.pipe(texts, n_process=2, batch_size=2))
     for doc in docs:
         assert_allclose(doc._.elmo.layers, expected, atol=1e-6)
 
