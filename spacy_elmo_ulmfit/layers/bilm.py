@@ -12,6 +12,7 @@ from thinc.types import Floats3d
 from ..checkpoints import Storage
 from ..modules.bilm import BiLMConfig
 from ..modules.bilm_state import BiLMState
+from ..modules.lookup import look_up
 from ..modules.products import Precision
 from ..text import ByteIndexer
 from ..text.batches import SequenceBatch, SequenceBatcher
@@ -215,7 +216,7 @@ def encode_batch(model: LanguageModelT, batch: SequenceBatch) -> torch.Tensor:
     vectors = shim.encode_words(batch.words)
     device = vectors.device
     encoded = shim.bilm.encode_vectors(
-        vectors[torch.tensor(batch.word_index, device=device)],
+        look_up(vectors, torch.tensor(batch.word_index, device=device)),
         batch.lengths,
         _initial_state(model, shim, len(batch.lengths)),
         window_length=model.attrs["window_length"],

@@ -126,6 +126,23 @@ def test_processes_work_after_a_forward_on_several_threads(elmo, two_threads):
         assert_allclose(doc._.elmo.layers, expected, atol=1e-6)
 
 
+def test_gradients_on_several_threads_are_the_same_on_every_call(elmo, two_threads):
+    # As many repeated words as it takes for several threads to share the work.
+    docs = [Doc(elmo.vocab, words=["a", "river", "near", "Rome"] * 100)] * 20
+    model = elmo.get_pipe("elmo_tok2vec").model
+    module = model.shims[0].bilm
+
+    def gradient():
+        torch.manual_seed(0)
+        module.zero_grad()
+        layers, backprop = model.begin_update(docs)
+        backprop(layers)
+        return module.token_encoder.projection.weight.grad.clone()
+
+    first = gradient()
+    assert all(torch.equal(gradient(), first) for _ in range(5))
+
+
 def test_disk_and_bytes_give_the_same_vectors(elmo, elmo_path, tmp_path):
     expected = elmo(TEXT)._.elmo.layers
     elmo.to_disk(tmp_path / "copy")
