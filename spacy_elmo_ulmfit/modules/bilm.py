@@ -206,7 +206,7 @@ class BiLM(nn.Module):
         sorted_state = self._directions(state.select(layout.order))
         for (stack, states), index in zip(sorted_state, layout.indices):
             packed, last = stack(
-                look_up(vectors, index),
+                vectors[index],
                 layout.batch_sizes,
                 states,
                 dropout=self.config.dropout,

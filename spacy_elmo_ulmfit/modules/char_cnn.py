@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .lookup import look_up
 from .prepared import Prepared
 
 # 256 bytes, four boundary markers and the padding inside a word; 0 masks a position.
@@ -102,7 +101,7 @@ class CharacterEncoder(nn.Module):
         if char_ids.device.type == "cuda":
             size = _GPU_WORDS
         chunks = [convolve(char_ids[rows]) for rows in order.split(size)]
-        hidden = look_up(torch.cat(chunks), torch.argsort(order))
+        hidden = torch.cat(chunks)[torch.argsort(order)]
         for highway in self.highways:
             hidden = highway(hidden)
         return hidden

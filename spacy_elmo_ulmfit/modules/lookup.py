@@ -7,11 +7,13 @@ from torch import Tensor
 def look_up(table: Tensor, index: Tensor) -> Tensor:
     """Return rows of a table, with a gradient that is the same on every call.
 
-    The gradient of `table[index]` is added up by several threads at a time, for repeated
-    rows in an order that changes from call to call.
+    For rows that repeat: on a CPU, several threads add up the gradient of `table[index]`
+    in an order that changes (see `torch.use_deterministic_algorithms` in PyTorch's
+    documentation). An embedding adds it in the order of `index`.
 
     table (Tensor): *Shape:* `(n_rows, width)`
-    index (Tensor): Row numbers, repeated ones too. *Shape:* `(n,)`
-    RETURNS (Tensor): *Shape:* `(n, width)`
+    index (Tensor): Row numbers. *Shape:* `(n,)`
+    RETURNS (Tensor): The rows. *Shape:* `(n, width)`
+    RAISES (IndexError): If a number is not that of a row.
     """
     return F.embedding(index, table)

@@ -107,8 +107,9 @@ def sampled_softmax_loss(
     RETURNS (Tensor): The sum of the losses in nats, a scalar. It is no perplexity's:
         the fewer the samples, the lower.
     """
+    # Sampled words are distinct, targets repeat.
     ids = sample.ids.to(targets.device)
-    others = (hidden.to(dtype) @ look_up(weight, ids).to(dtype).t()).float()
+    others = (hidden.to(dtype) @ weight[ids].to(dtype).t()).float()
     others = others - sample.log_expected_counts(ids)
     place = torch.searchsorted(ids, targets).clamp_(max=len(ids) - 1).unsqueeze(1)
     hits = torch.where(ids[place] == targets.unsqueeze(1), _HIT, 0.0)

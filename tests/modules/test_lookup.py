@@ -1,7 +1,7 @@
 """Training on several threads can be repeated to the bit.
 
-A sum in another order differs in the last bits of some rows: all sizes here are large
-enough for several threads, and all rows are wanted several times.
+A sum in another order differs in its last bits. Where gradients are compared here, there
+are enough rows for several threads to share them, and every row is read several times.
 """
 
 import torch
